@@ -1,0 +1,114 @@
+"""The audit trail's pages: list with filters, one event, export. Reading only."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response, request, stream_with_context, url_for
+
+from ..auth.blueprint import IAMBlueprint
+from ..auth.current import request_actor
+from ..auth.pages import render
+from ..auth.security import can, requires_permission
+from ..auth.services_accounts import find_by_login
+from ..auth.services_names import names_of
+from ..core.db import transaction
+from ..core.errors import InvalidInput
+from ..core.ids import parse_id
+from ..core.paging import Page
+from . import filters, services_export, services_query, wording
+from .events import CATALOGUE
+from .models import IAMAuthLog
+
+bp = IAMBlueprint("iam_audit", "IAM_ADMIN_PREFIX", "/audit")
+_RELATED = 20
+
+
+@bp.get("/logs")
+@requires_permission("audit:read")
+def logs() -> Response:
+    """Show a page of events that meet the filter."""
+    size = filters.parse_size(request.args.get("size"))
+    try:
+        conditions = _conditions()
+    except InvalidInput as refusal:
+        return _list_page(Page(), size, refusal)
+    found = services_query.page(conditions, cursor=request.args.get("cursor"), size=size)
+    return _list_page(found, size)
+
+
+@bp.get("/logs/<event_id>")
+@requires_permission("audit:read")
+def log(event_id: str) -> Response:
+    """Show one event: every field, what changed, and what else happened in that request."""
+    event = services_query.find(parse_id(event_id))
+    related = _same_request(event)
+    return render(
+        "iam/audit_log.html",
+        event=event,
+        related=related,
+        words=wording,
+        names=names_of(wording.accounts_in([event, *related])),
+        stored=services_export.as_dict(event),
+    )
+
+
+@bp.get("/logs/export")
+@requires_permission("audit:export")
+def export() -> Response:
+    """Send the events that meet the filter as a file; that it was done is recorded first."""
+    conditions = _conditions()
+    with transaction():
+        sent = services_export.begin(
+            conditions,
+            request.args.get("format", ""),
+            typed=filters.values_of(request.args),
+            actor=request_actor(),
+        )
+    response = Response(stream_with_context(sent.chunks), mimetype=sent.mimetype)
+    response.headers.set("Content-Disposition", "attachment", filename=sent.filename)
+    return response
+
+
+def _conditions() -> filters.AuditFilter:
+    return filters.parse(request.args, find_actor=_account_id)
+
+
+def _account_id(login: str) -> UUID | None:
+    account = find_by_login(login)
+    return account.id if account else None
+
+
+def _same_request(event: IAMAuthLog) -> list[IAMAuthLog]:
+    if not event.request_id:
+        return []
+    found = services_query.AuditLogQuery().by_request(event.request_id).limit(_RELATED).all()
+    return [other for other in found if other.id != event.id]
+
+
+def _list_page(found: Page[IAMAuthLog], size: int, refusal: InvalidInput | None = None) -> Response:
+    typed = filters.values_of(request.args)
+    # A size other than the usual is kept from page to page.
+    kept: dict[str, Any] = typed | ({"size": size} if size != filters.DEFAULT_SIZE else {})
+    return render(
+        "iam/audit_logs.html",
+        status=422 if refusal else 200,
+        events=found.items,
+        words=wording,
+        names=names_of(wording.accounts_in(found.items)),
+        typed=typed,
+        wrong={refusal.field: str(refusal.title)} if refusal else {},
+        actions=sorted((wording.title(name), name) for name in CATALOGUE),
+        severities=filters.SEVERITIES,
+        statuses=filters.STATUSES,
+        page={
+            "next_url": _page_url(kept, found.next_cursor),
+            "prev_url": _page_url(kept, found.prev_cursor),
+        },
+        exports=list(services_export.FORMATS) if can("audit:export") and not refusal else [],
+    )
+
+
+def _page_url(kept: dict[str, Any], cursor: str | None) -> str | None:
+    return url_for("iam_audit.logs", **kept, cursor=cursor) if cursor else None

@@ -1,0 +1,120 @@
+"""The one writer of the audit trail, and its reading side.
+
+`record` adds a row to the caller's transaction: the change and its evidence are
+committed together or not at all (requirement M1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from ..core import clock
+from ..core.actor import Actor
+from ..core.db import keep_evidence, session
+from ..core.ids import new_id
+from .events import CATALOGUE, Event
+from .models import IAMAuthLog
+
+SUCCESS, FAILURE, DENIED = "success", "failure", "denied"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MAX_TEXT = 400
+
+
+def record(
+    event: Event,
+    *,
+    resource: Any = None,
+    status: str = SUCCESS,
+    error: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    subject_id: UUID | None = None,
+    actor: Actor,
+    **details: Any,
+) -> IAMAuthLog:
+    """Record `event` in the current transaction.
+
+    `resource` is a model row (its table and id are kept) or a `(type, id)` pair.
+    Raises ValueError for an event or a metadata key that is not in the catalogue.
+    """
+    _check_declared(event, details)
+    kind, resource_id = _resource(resource)
+    values = {
+        "id": new_id(),
+        "tenant_id": actor.tenant_id,
+        "action": event.name,
+        "severity": event.severity,
+        "status": status,
+        "actor_type": actor.kind,
+        "actor_id": actor.user_id,
+        "resource_type": kind,
+        "resource_id": resource_id,
+        "subject_id": subject_id or (resource_id if kind == "user_account" else actor.user_id),
+        "changes": _plain(changes or {}),
+        "ip": actor.ip,
+        "user_agent": clean(actor.user_agent),
+        "request_id": actor.request_id,
+        "session_hash": session_hash(actor.session_id),
+        "error": error,
+        "details": _plain(details | ({"by": actor.label} if actor.label else {})),
+        "encoding_version": 1,
+        "occurred_at": clock.now(),
+        "recorded_at": clock.now(),
+    }
+    row = IAMAuthLog(**values)
+    session().add(row)
+    keep_evidence(lambda: IAMAuthLog(**values))
+    return row
+
+
+def session_hash(session_id: UUID | None) -> str | None:
+    """Return the form in which a session id may stand in a log."""
+    return hashlib.sha256(session_id.bytes).hexdigest()[:32] if session_id else None
+
+
+def clean(text: str | None) -> str | None:
+    """Return `text` without control, bidirectional or lone surrogate characters (AT-401)."""
+    if text is None:
+        return None
+    return _CONTROL.sub("\ufffd", text)[:_MAX_TEXT]
+
+
+def changes_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `{field: [old, new]}` for every field that differs."""
+    return {
+        key: [before.get(key), value] for key, value in after.items() if before.get(key) != value
+    }
+
+
+def _check_declared(event: Event, details: Mapping[str, Any]) -> None:
+    if CATALOGUE.get(event.name) is not event:
+        raise ValueError(f"{event.name} is not in the audit catalogue")
+    undeclared = set(details) - event.fields
+    if undeclared:
+        raise ValueError(f"{event.name} may not carry {', '.join(sorted(undeclared))}")
+
+
+def _resource(resource: Any) -> tuple[str | None, UUID | None]:
+    if resource is None:
+        return None, None
+    if isinstance(resource, tuple):
+        return resource[0], resource[1]
+    return str(resource.__tablename__).removeprefix("iam_"), resource.id
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    return value

@@ -1,0 +1,231 @@
+"""Reading the audit trail: filtered pages, one event, and numbers for the dashboard.
+
+Ids are ordered by time, so a range of time is a range of ids, and every order and
+page is served by an index whatever the number of rows (requirement M4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, case, false, func, or_, select
+
+from ..core import clock
+from ..core.db import session
+from ..core.errors import BadRequest, NotFound
+from ..core.i18n import _
+from ..core.ids import parse_id
+from ..core.paging import Page, page_by_id
+from .events import CATALOGUE, CRITICAL, LOGIN_FAILED, LOGIN_SUCCEEDED, LOGIN_THROTTLED
+from .filters import AuditFilter
+from .models import IAMAuthLog
+
+MAX_ROWS = 10_000
+MAX_DAYS = 366
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_ID = UUID(int=(1 << 128) - 1)
+# An id is made a moment before the time that its row carries.
+_SLACK = timedelta(seconds=2)
+# A request's id is made when it begins; its events follow within its life.
+_REQUEST_LIFE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLogQuery:
+    """A question to the audit trail, built step by step; each step returns a new one.
+
+    The tenant in scope always holds: `by_tenant` can only narrow it (AT-405).
+    """
+
+    statement: Select[tuple[IAMAuthLog]] = field(default_factory=lambda: select(IAMAuthLog))
+    size: int = 100
+
+    def by_tenant(self, tenant_id: UUID) -> AuditLogQuery:
+        """Keep events of one tenant; of a tenant out of scope there are none."""
+        return self.where(IAMAuthLog.tenant_id == tenant_id)
+
+    def by_action(self, *names: str) -> AuditLogQuery:
+        """Keep events with one of these names."""
+        return self.where(_among(IAMAuthLog.action, names))
+
+    def by_actor(self, user_id: UUID) -> AuditLogQuery:
+        """Keep what this account did."""
+        return self.where(IAMAuthLog.actor_id == user_id)
+
+    def by_resource(self, kind: str | None, resource_id: UUID | None = None) -> AuditLogQuery:
+        """Keep what was done to a kind of thing, to one thing, or both."""
+        query = self.where(IAMAuthLog.resource_type == kind) if kind else self
+        return query.where(IAMAuthLog.resource_id == resource_id) if resource_id else query
+
+    def by_status(self, *statuses: str) -> AuditLogQuery:
+        """Keep events that ended in one of these ways."""
+        return self.where(_among(IAMAuthLog.status, statuses))
+
+    def by_severity(self, severity: str) -> AuditLogQuery:
+        """Keep events of one severity."""
+        return self.where(IAMAuthLog.severity == severity)
+
+    def by_ip(self, ip: str) -> AuditLogQuery:
+        """Keep what came from one address."""
+        return self.where(IAMAuthLog.ip == ip)
+
+    def by_date_range(self, from_: datetime | None, to: datetime | None) -> AuditLogQuery:
+        """Keep events from `from_` on and before `to`; None leaves that side open."""
+        query = self
+        if from_:
+            first = first_id_at(from_ - _SLACK)
+            query = query.where(IAMAuthLog.occurred_at >= from_, IAMAuthLog.id >= first)
+        if to:
+            query = query.where(IAMAuthLog.occurred_at < to, IAMAuthLog.id < first_id_at(to, 1))
+        return query
+
+    def by_request(self, request_id: str) -> AuditLogQuery:
+        """Keep what happened in one request."""
+        return self.where(_of_request(request_id))
+
+    def search(self, text: str) -> AuditLogQuery:
+        """Keep events that `text` names: words of what happened, an address, or any id."""
+        return self.where(_search(text))
+
+    def critical_only(self) -> AuditLogQuery:
+        """Keep critical events."""
+        return self.by_severity(CRITICAL)
+
+    def limit(self, size: int) -> AuditLogQuery:
+        """Return at most `size` events. Raises BadRequest below 1 or above 10,000."""
+        if not 1 <= size <= MAX_ROWS:
+            raise BadRequest(_("Ask for 1 to %(most)s events", most=MAX_ROWS), code="audit.limit")
+        return replace(self, size=size)
+
+    def where(self, *criteria: ColumnElement[bool]) -> AuditLogQuery:
+        """Keep events that meet `criteria`."""
+        return replace(self, statement=self.statement.where(*criteria))
+
+    def all(self) -> list[IAMAuthLog]:
+        """Return the events, newest first."""
+        ordered = self.statement.order_by(IAMAuthLog.id.desc()).limit(self.size)
+        return list(session().scalars(ordered))
+
+    def before(self, event_id: UUID | None) -> list[IAMAuthLog]:
+        """Return the events that come after `event_id` in reading order: the older ones."""
+        return (self.where(IAMAuthLog.id < event_id) if event_id else self).all()
+
+    def page(self, cursor: str | None, size: int) -> Page[IAMAuthLog]:
+        """Return one page, newest first. Raises BadRequest for a cursor that is none."""
+        return page_by_id(session(), self.statement, IAMAuthLog.id, cursor=cursor, size=size)
+
+
+@dataclass(frozen=True, slots=True)
+class SignInDay:
+    """How many sign-ins succeeded and were refused on one day."""
+
+    day: date
+    succeeded: int
+    failed: int
+
+
+def matching(conditions: AuditFilter) -> AuditLogQuery:
+    """Return the query of a filter."""
+    query = AuditLogQuery()
+    if conditions.action:
+        query = query.by_action(conditions.action)
+    if conditions.actor:
+        query = query.by_actor(conditions.actor)
+    if conditions.status:
+        query = query.by_status(*conditions.status)
+    if conditions.severity:
+        query = query.by_severity(conditions.severity)
+    if conditions.ip:
+        query = query.by_ip(conditions.ip)
+    if conditions.q:
+        query = query.search(conditions.q)
+    query = query.by_resource(conditions.resource_type, conditions.resource_id)
+    return query.by_date_range(conditions.from_, conditions.to)
+
+
+def page(conditions: AuditFilter, *, cursor: str | None, size: int) -> Page[IAMAuthLog]:
+    """Return one page of the events that meet `conditions`. Raises BadRequest."""
+    return matching(conditions).page(cursor, size)
+
+
+def find(event_id: UUID | None) -> IAMAuthLog:
+    """Return one event. Raises NotFound, for another tenant's as well (AT-405)."""
+    found = session().scalar(select(IAMAuthLog).where(IAMAuthLog.id == event_id))
+    if found is None:
+        raise NotFound
+    return found
+
+
+def sign_ins_per_day(days: int = 30, *, zone: tzinfo = UTC) -> list[SignInDay]:
+    """Return the last `days` days in `zone`, oldest first, quiet days included; one query.
+
+    Throttled sign-ins count as failed. Raises BadRequest below 1 or above 366 days.
+    """
+    if not 1 <= days <= MAX_DAYS:
+        raise BadRequest(_("Ask for 1 to %(most)s days", most=MAX_DAYS), code="audit.days")
+    today = clock.now().astimezone(zone).date()
+    calendar = [today - timedelta(days=back) for back in range(days - 1, -1, -1)]
+    bounds = [first_id_at(datetime.combine(day, time(), zone)) for day in calendar]
+    counts = _count_by_day(bounds)
+    return [
+        SignInDay(day, counts.get((place, True), 0), counts.get((place, False), 0))
+        for place, day in enumerate(calendar)
+    ]
+
+
+def first_id_at(moment: datetime, add_ms: int = 0) -> UUID:
+    """Return the smallest id that the millisecond of `moment` can have (RFC 9562, 5.7)."""
+    passed = (moment - _EPOCH) // timedelta(milliseconds=1) + add_ms
+    return UUID(int=max(0, passed) << 80)
+
+
+def _count_by_day(bounds: list[UUID]) -> dict[tuple[int, bool], int]:
+    # Days are ranges of ids, so that one index answers and days may start at any hour.
+    log = IAMAuthLog
+    ends = [*bounds[1:], _LAST_ID]
+    place = case(*((log.id < end, number) for number, end in enumerate(ends)), else_=len(ends) - 1)
+    good = case((log.action == LOGIN_SUCCEEDED.name, 1), else_=0)
+    names = [event.name for event in (LOGIN_SUCCEEDED, LOGIN_FAILED, LOGIN_THROTTLED)]
+    rows = session().execute(
+        select(place.label("place"), good.label("good"), func.count(log.id))
+        .where(log.action.in_(names), log.id >= bounds[0])
+        .group_by("place", "good")
+    )
+    return {(int(number), bool(good)): int(count) for number, good, count in rows}
+
+
+def _among(column: Any, values: tuple[str, ...]) -> ColumnElement[bool]:
+    # Equality lets the index serve the order as well.
+    return column == values[0] if len(values) == 1 else column.in_(values)
+
+
+def _of_request(request_id: str) -> ColumnElement[bool]:
+    same = IAMAuthLog.request_id == request_id
+    made = parse_id(request_id)
+    if made is None or made.version != 7:
+        return same
+    began = _EPOCH + timedelta(milliseconds=made.int >> 80)
+    earliest, latest = first_id_at(began - _SLACK), first_id_at(began + _REQUEST_LIFE)
+    return and_(same, IAMAuthLog.id.between(earliest, latest))
+
+
+def _search(text: str) -> ColumnElement[bool]:
+    wanted = parse_id(text)
+    if wanted:
+        log = IAMAuthLog
+        of_it = (log.id == wanted, log.actor_id == wanted, log.resource_id == wanted)
+        return or_(*of_it, _of_request(wanted.hex))
+    words = text.casefold().replace("_", " ").split()
+    names = tuple(event.name for event in CATALOGUE.values() if _names(event, words))
+    found = [_among(IAMAuthLog.action, names)] if names else []
+    if "." in text or ":" in text:
+        found.append(IAMAuthLog.ip == text)
+    return or_(*found) if found else false()
+
+
+def _names(event: Any, words: list[str]) -> bool:
+    told = f"{event.name.replace('_', ' ')} {event.meaning} {_(event.meaning)}".casefold()
+    return all(word in told for word in words)

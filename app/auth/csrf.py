@@ -1,0 +1,65 @@
+"""CSRF: Flask-WTF's tokens, bound to the browser's session or device (AT-139, AT-144).
+
+Flask-WTF keeps its raw value in Flask's session cookie, which a neighbour on a
+sibling domain may plant. So the raw value is derived from the cookie that the
+request carries and planted ones are overwritten before every check. A token dies
+when the session token changes: at sign-in, step-up and sign-out.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import current_app, g, request
+from flask import session as flask_session
+from flask_wtf.csrf import generate_csrf, validate_csrf
+from wtforms.validators import ValidationError
+
+from ..core.crypto import keyring
+from ..core.errors import Forbidden
+from .current import csrf_binding
+
+SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+
+class CsrfRefused(Forbidden):
+    """A form came without a valid token (403)."""
+
+    code = "csrf.refused"
+    title = "This form has expired. Go back, reload the page and send it again."
+
+
+def bind() -> None:
+    """Make Flask-WTF's raw value the one that belongs to this browser's session."""
+    field = current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
+    expected = keyring().signed_digest(csrf_binding(), "csrf").hex()
+    if flask_session.get(field) != expected:
+        flask_session[field] = expected
+        g.pop(field, None)
+
+
+def token() -> str:
+    """Return a form token for this browser; for templates."""
+    bind()
+    return str(generate_csrf())
+
+
+def protect() -> None:
+    """Refuse an unsafe request without a valid token or from another origin.
+
+    Raises CsrfRefused.
+    """
+    if request.method in SAFE_METHODS:
+        return
+    bind()
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
+        raise CsrfRefused
+    origin = request.headers.get("Origin")
+    if origin and origin != "null" and urlsplit(origin).netloc != request.host:
+        raise CsrfRefused
+    field = current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
+    sent = request.headers.get("X-CSRFToken") or request.form.get(field)
+    try:
+        validate_csrf(sent)
+    except ValidationError:
+        raise CsrfRefused from None

@@ -1,0 +1,215 @@
+"""The request's side of identity: cookies, the current person, the actor. Used by routes only.
+
+The session is looked up at most once per request and only when somebody asks.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+from uuid import UUID
+
+from flask import Flask, Response, after_this_request, current_app, g, request
+from werkzeug.local import LocalProxy
+
+from ..core import clock, ids
+from ..core.actor import Actor
+from ..core.runtime import state
+from ..core.scoping import RequestScope, current_tenant_id, enter_tenant
+from ..risk import services_devices
+from ..risk.settings import RiskSettings
+from ..tenancy.services_tenants import default_tenant_id
+from . import services_sessions
+from .principal import Principal
+from .services_sessions import SignIn
+
+SESSION_COOKIE, DEVICE_COOKIE = "iam_session", "iam_device"
+_MISSING = object()
+_DAY = 86400
+
+
+class Anonymous:
+    """Nobody: the answer of `current_user` where no full session exists."""
+
+    is_authenticated = False
+    is_active = False
+    is_anonymous = True
+    is_admin = False
+    user_id = None
+    roles: frozenset[str] = frozenset()
+
+    def get_id(self) -> None:
+        """Return nothing: nobody has no id."""
+
+    def has_role(self, _name: str) -> bool:
+        """Return False."""
+        return False
+
+    def has_any_role(self, *_names: str) -> bool:
+        """Return False."""
+        return False
+
+    def has_permission(self, _name: str, _resource: object = None) -> bool:
+        """Return False."""
+        return False
+
+
+ANONYMOUS = Anonymous()
+
+
+def cookie_name(base: str) -> str:
+    """Return the cookie's name: `__Host-` wherever cookies are Secure (J1)."""
+    return f"__Host-{base}" if current_app.config["SESSION_COOKIE_SECURE"] else base
+
+
+def session_token() -> str | None:
+    """Return the session token of the request's cookie."""
+    return request.cookies.get(cookie_name(SESSION_COOKIE))
+
+
+def any_session() -> Principal | None:
+    """Return the person of the cookie's session, a pending sign-in included."""
+    found = g.get("iam_principal", _MISSING)
+    if found is _MISSING:
+        found = g.iam_principal = services_sessions.find(session_token(), request.remote_addr)
+        if found is not None:
+            enter_tenant(found.tenant_id)
+    return cast("Principal | None", found)
+
+
+def current_principal() -> Principal | None:
+    """Return the signed-in person, or None; a pending sign-in counts as nobody."""
+    found = any_session()
+    return found if found is not None and found.is_authenticated else None
+
+
+def pending_login() -> Principal | None:
+    """Return the person whose sign-in is not complete, or None."""
+    found = any_session()
+    return found if found is not None and found.state == services_sessions.PENDING else None
+
+
+def forget_principal() -> None:
+    """Make the next question look the session up again."""
+    g.pop("iam_principal", None)
+
+
+def request_id() -> str:
+    """Return this request's id, made here: a client's own would be a way into the logs (AT-407)."""
+    if "iam_request_id" not in g:
+        g.iam_request_id = ids.new_id().hex
+    return cast(str, g.iam_request_id)
+
+
+def request_actor() -> Actor:
+    """Return who acts in this request, for services and the audit trail."""
+    person = any_session()
+    return Actor(
+        kind="user" if person else "anonymous",
+        tenant_id=person.tenant_id if person else current_tenant_id(),
+        user_id=person.user_id if person else None,
+        session_id=person.session_id if person else None,
+        device_id=person.device_id if person else None,
+        ip=request.remote_addr,
+        user_agent=request.headers.get("User-Agent"),
+        request_id=request_id(),
+    )
+
+
+def browser() -> bytes:
+    """Return the digest that names this browser, giving it a device cookie if it has none."""
+    if "iam_browser" not in g:
+        value = request.cookies.get(cookie_name(DEVICE_COOKIE))
+        digest = services_devices.read_cookie(value)
+        if digest is None:
+            value = services_devices.new_cookie()
+            digest = services_devices.read_cookie(value)
+            _set_cookie(DEVICE_COOKIE, value, RiskSettings.current().DEVICE_COOKIE_DAYS * _DAY)
+        g.iam_browser = digest
+    return cast(bytes, g.iam_browser)
+
+
+def keep_session(signed: SignIn) -> None:
+    """Put the token of a new or rotated session into the browser's cookie."""
+    forget_principal()
+    g.iam_new_token = signed.token
+    max_age = None
+    if signed.remember and signed.complete:
+        max_age = _seconds_left(signed)
+    _set_cookie(SESSION_COOKIE, signed.token, max_age)
+
+
+def drop_session() -> None:
+    """Take the session cookie away."""
+    forget_principal()
+    g.iam_new_token = ""
+    _set_cookie(SESSION_COOKIE, "", 0)
+
+
+def csrf_binding() -> str:
+    """Return what this browser's form tokens are bound to: its session, else its device."""
+    token = g.get("iam_new_token")
+    if token is None:
+        token = session_token()
+    return token or browser().hex()
+
+
+def install(app: Flask) -> None:
+    """Resolve the tenant of every request lazily and forget it afterwards."""
+
+    def enter() -> None:
+        g.iam_scope = RequestScope(_request_tenant)
+
+    def leave(_error: BaseException | None) -> None:
+        scope = g.pop("iam_scope", None)
+        if scope is not None:
+            scope.leave()
+
+    app.before_request_funcs.setdefault(None, []).insert(0, enter)
+    app.teardown_request(leave)
+
+
+def after_request(response: Response) -> Response:
+    """Note the activity of a session that this request used; rarely a write."""
+    person = g.get("iam_principal", _MISSING)
+    if isinstance(person, Principal) and person.is_authenticated and response.status_code < 500:
+        services_sessions.touch(person)
+    return response
+
+
+def _request_tenant() -> UUID:
+    person = any_session()
+    if person is not None:
+        return person.tenant_id
+    held = state()
+    if held.default_tenant_id is None:
+        held.default_tenant_id = default_tenant_id()
+    return held.default_tenant_id
+
+
+def _seconds_left(signed: SignIn) -> int:
+    return max(0, int((signed.expires_at - clock.now()).total_seconds()))
+
+
+def _set_cookie(base: str, value: str | None, max_age: int | None) -> None:
+    secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+
+    @after_this_request
+    def _apply(response: Response) -> Response:
+        response.set_cookie(
+            cookie_name(base),
+            value or "",
+            max_age=max_age,
+            secure=secure,
+            httponly=True,
+            samesite="Lax",
+            path="/",
+        )
+        return response
+
+
+def _user() -> Principal | Anonymous:
+    return current_principal() or ANONYMOUS
+
+
+current_user: Principal = LocalProxy(_user)  # type: ignore[assignment]
+"""The signed-in person of this request, or an anonymous one (`is_authenticated` False)."""

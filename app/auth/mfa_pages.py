@@ -1,0 +1,185 @@
+"""Request glue of second factors: who is asked, what the pages show, where people go next.
+
+Shared by `routes_mfa` and `routes_factors`; decides nothing that a service could.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import segno
+from flask import Response, flash, url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response as BaseResponse
+
+from ..core import clock
+from ..core.errors import NotAuthenticated, NotFound, StepUpRequired
+from ..core.i18n import _
+from ..notify.models import DEAD, EXPIRED
+from . import services_factors, services_recovery_codes, services_sessions
+from .current import current_principal, pending_login
+from .factors import AAL1, AAL2
+from .forms_mfa import RecoverySavedForm
+from .models import IAMUserAccount
+from .pages import redirect_to, redirect_url, render
+from .principal import Principal
+from .purposes import purpose_named, purposes
+from .redirects import safe_next
+from .services_mfa import SIGN_IN, Issued
+from .services_policy import mfa_policy
+from .services_sessions import SignIn
+from .settings import AuthSettings
+
+_STAGE_PAGES = {"mfa": "iam_mfa.verify", "enrol": "iam_mfa.enrol"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who is asked for a factor, what for, and how strong it must be."""
+
+    person: Principal
+    user: IAMUserAccount
+    purpose: str
+    minimum: str
+    next_url: str | None
+
+    @property
+    def signing_in(self) -> bool:
+        """Return whether a pending sign-in is completed, rather than a step-up made."""
+        return self.purpose == SIGN_IN
+
+    @property
+    def place(self) -> dict[str, str]:
+        """Return the query that leads back here; a sign-in needs none."""
+        if self.signing_in:
+            return {}
+        return {"purpose": self.purpose, **({"next": self.next_url} if self.next_url else {})}
+
+    @property
+    def text(self) -> str:
+        """Return the sentence that says what the confirmation is for; none at sign-in."""
+        if self.signing_in:
+            return ""
+        what = _(purpose_named(self.purpose).text)
+        return _("Please confirm that it is you to %(what)s.", what=what)
+
+
+def asked(purpose: str | None, next_url: str | None) -> Asked:
+    """Return who is asked: the pending sign-in, else the signed-in person for `purpose`.
+
+    Raises NotAuthenticated for nobody, NotFound for a purpose that was not declared.
+    """
+    pending = pending_login()
+    if pending is not None:
+        if pending.stage != "mfa":
+            raise NotAuthenticated
+        user = services_sessions.owner(pending)
+        return Asked(pending, user, SIGN_IN, _sign_in_minimum(pending), None)
+    person = current_principal()
+    if person is None:
+        raise NotAuthenticated
+    if purpose not in purposes:
+        raise NotFound(code="step_up.purpose_unknown")
+    name = str(purpose)
+    user = services_sessions.owner(person)
+    return Asked(person, user, name, step_up_minimum(person, name), safe_next(next_url))
+
+
+def step_up_minimum(person: Principal, purpose: str) -> str:
+    """Return the assurance a step-up must reach: the purpose's, or the best the person can show.
+
+    NIST SP 800-63B-4 4.1.2: a change of factors needs the highest level of the account.
+    """
+    if services_factors.mfa_state(person.user_id).meets(AAL2):
+        return AAL2
+    return purpose_named(purpose).acr
+
+
+def check_own_level(person: Principal, purpose: str) -> None:
+    """Demand the person's own level for a change of factors, however the session began.
+
+    A sign-in by password and mail, fresh as it may be, must not remove the
+    authenticator app that was passed by (AT-075). Raises StepUpRequired.
+    """
+    if not services_factors.mfa_state(person.user_id).meets(AAL2):
+        return
+    at, age = clock.now(), timedelta(minutes=AuthSettings.current().STEP_UP_MINUTES)
+    signed_in = person.mfa_time is not None and at - age <= person.mfa_time <= at
+    if person.proved_within(purpose, age, AAL2, at) or (signed_in and person.meets(AAL2)):
+        return
+    raise StepUpRequired(purpose=purpose, acr=AAL2, max_age=int(age.total_seconds()))
+
+
+def _sign_in_minimum(person: Principal) -> str:
+    required = mfa_policy(person.grants, person.actor_type) == "required"
+    # A weaker factor is no way in while a strong one is there (AT-068).
+    strong = required and services_factors.mfa_state(person.user_id).meets(AAL2)
+    return AAL2 if strong else AAL1
+
+
+def onwards(signed: SignIn) -> BaseResponse:
+    """Send a browser to what its sign-in still needs, or to where it wanted to go."""
+    if signed.complete:
+        return redirect_url(landing(signed.next_url))
+    return redirect_to(_STAGE_PAGES[signed.stage])
+
+
+def landing(next_url: str | None) -> str:
+    """Return a checked address to go to, by default the one after sign-in."""
+    return safe_next(next_url) or safe_next(AuthSettings.current().IAM_AFTER_LOGIN_URL) or "/"
+
+
+def tell_delivery(issued: Issued) -> None:
+    """Say what became of a code: on its way, late, or not to be delivered."""
+    if issued.fallback_from:
+        flash(_("The message could not be delivered, so we sent the code by e-mail."), "warn")
+    if issued.delivered:
+        return
+    if issued.status in (DEAD, EXPIRED):
+        flash(_("The code could not be delivered. Please use another way."), "bad")
+    else:
+        text = _("The code could not be sent yet. We keep trying; you can also use another way.")
+        flash(text, "warn")
+
+
+def qr_svg(uri: str) -> Markup:
+    """Return a QR code as inline SVG without style attributes (the CSP forbids them)."""
+    code = segno.make(uri, error="m", micro=False)
+    svg = code.svg_inline(scale=4, border=4, omitsize=True, dark="#000", light="#fff")
+    return Markup(svg)  # noqa: S704 - made by segno from our own text, which it draws
+
+
+def grouped(secret: str) -> str:
+    """Return a key in groups of four, for typing by hand."""
+    return " ".join(secret[at : at + 4] for at in range(0, len(secret), 4))
+
+
+def recovery_codes_page(
+    person_id: Any, codes: list[str], next_url: str | None, status: int = 200
+) -> Response:
+    """Show recovery codes, this once; the download form carries them sealed."""
+    form = RecoverySavedForm(formdata=None)
+    form.sealed.data = services_recovery_codes.seal(codes, person_id)
+    form.next.data = safe_next(next_url) or ""
+    if status != 200:
+        form.confirm.errors = [_("Please save the codes first.")]
+    return render(
+        "iam/recovery_codes.html",
+        status,
+        codes=codes,
+        form=form,
+        download_url=url_for("iam_mfa.recovery_download"),
+        action_url=url_for("iam_mfa.recovery_saved"),
+    )
+
+
+def recovery_text(codes: list[str], username: str) -> str:
+    """Return the file people download."""
+    settings = AuthSettings.current()
+    host = urlsplit(settings.IAM_BASE_URL).hostname
+    head = _("Recovery codes for %(name)s", name=username)
+    where = f"{settings.IAM_BRAND_NAME}{f' ({host})' if host else ''}"
+    return "\n".join([where, head, _("Each code works once."), "", *codes, ""])

@@ -1,0 +1,124 @@
+"""Answers: pages for people, problem+json for programs, and the headers both carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import Response, current_app, jsonify, make_response, redirect, render_template, request
+from flask import url_for
+from markupsafe import Markup
+from werkzeug.wrappers import Response as BaseResponse
+
+from ..core import clock
+from ..core.i18n import _
+from .current import current_principal
+from .settings import AuthSettings
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "object-src 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+HSTS = "max-age=31536000; includeSubDomains"
+
+
+def render(template: str, status: int = 200, /, **context: Any) -> Response:
+    """Return a page of ours."""
+    return make_response(render_template(template, **context), status)
+
+
+def redirect_to(endpoint: str, **values: Any) -> BaseResponse:
+    """Send the browser on by GET, whatever it sent (303, RFC 9700 4.12)."""
+    return redirect(url_for(endpoint, **values), 303)
+
+
+def redirect_url(url: str) -> BaseResponse:
+    """Send the browser to a checked URL by GET."""
+    return redirect(url, 303)
+
+
+def wants_json() -> bool:
+    """Return whether the client is a program: it sends JSON or prefers it to HTML."""
+    if request.is_json or request.headers.get("Authorization", "").startswith("Bearer "):
+        return True
+    accepted = request.accept_mimetypes
+    if not request.headers.get("Accept"):
+        return False
+    best = accepted.best_match(["text/html", "application/json", "application/problem+json"])
+    return best in {"application/json", "application/problem+json"} and (
+        accepted[best] > accepted["text/html"] or best == "application/problem+json"
+    )
+
+
+def problem(status: int, code: str, title: str, **more: Any) -> Response:
+    """Return an RFC 9457 answer."""
+    response = jsonify({"type": f"urn:iam:{code}", "title": title, "status": status, **more})
+    response.status_code = status
+    response.content_type = "application/problem+json"
+    return response
+
+
+def secure_headers(response: Response) -> Response:
+    """Add the security headers a page of ours carries, errors included (AT-150)."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if current_app.config["SESSION_COOKIE_SECURE"]:
+        response.headers.setdefault("Strict-Transport-Security", HSTS)
+    response.headers.pop("Server", None)
+    return response
+
+
+def template_context() -> Mapping[str, Any]:
+    """Return what every template of ours may use."""
+    person = current_principal()
+    settings = AuthSettings.current()
+    return {
+        "brand": {"name": settings.IAM_BRAND_NAME},
+        "viewer": person,
+        "iam_layout": settings.IAM_LAYOUT_TEMPLATE,
+    }
+
+
+def iam_datetime(value: datetime | None) -> Markup:
+    """Render a time as people read it, with the exact one in the markup."""
+    if value is None:
+        return Markup("–")
+    return Markup('<time datetime="{}">{} UTC</time>').format(
+        value.isoformat(), value.strftime("%Y-%m-%d %H:%M")
+    )
+
+
+def iam_ago(value: datetime | None) -> Markup:
+    """Render how long ago a time was, with the exact one in the markup."""
+    if value is None:
+        return Markup("–")
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+        value.isoformat(), value.strftime("%Y-%m-%d %H:%M:%S"), _ago_text(value)
+    )
+
+
+def _ago_text(value: datetime) -> str:
+    seconds = int((clock.now() - value).total_seconds())
+    if seconds < 0:
+        return value.strftime("%Y-%m-%d %H:%M")
+    if seconds < 60:
+        return _("just now")
+    if seconds < 3600:
+        return _("%(count)s min ago", count=seconds // 60)
+    if seconds < 86400:
+        return _("%(count)s h ago", count=seconds // 3600)
+    if seconds < 86400 * 30:
+        return _("%(count)s d ago", count=seconds // 86400)
+    return value.strftime("%Y-%m-%d")

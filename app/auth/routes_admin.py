@@ -1,0 +1,49 @@
+"""Administration: the overview. Users and sessions are in the modules beside this one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from ..audit import services_query
+from . import (
+    routes_admin_actions,
+    routes_admin_sessions,
+    routes_admin_users,
+    services_accounts,
+    services_session_admin,
+)
+from .admin_pages import admin_bp as bp
+from .pages import render
+from .security import requires_permission
+from .services_factors import label_of
+
+CHART_DAYS = 14
+__all__ = ["bp", "routes_admin_actions", "routes_admin_sessions", "routes_admin_users"]
+
+
+@bp.get("", strict_slashes=False)
+@requires_permission("admin:access")
+def dashboard() -> Response:
+    """Show how many people there are, who is here, and whether sign-ins go well."""
+    days = services_query.sign_ins_per_day(CHART_DAYS)
+    statuses = services_accounts.count_by_status()
+    return render(
+        "iam/admin_dashboard.html",
+        statuses=statuses,
+        people=sum(count for status, count in statuses.items() if status != "erased"),
+        sessions=services_session_admin.count_live(),
+        today=days[-1],
+        sign_ins=[_column(day) for day in days],
+        factors=_factors(),
+    )
+
+
+def _column(day: services_query.SignInDay) -> dict[str, Any]:
+    return {"label": f"{day.day:%d %b}", "values": [day.succeeded, day.failed]}
+
+
+def _factors() -> list[dict[str, Any]]:
+    counts = sorted(services_accounts.count_factors().items(), key=lambda item: -item[1])
+    return [{"label": label_of(method), "value": count} for method, count in counts]

@@ -1,0 +1,199 @@
+"""A person's security page: factors enrolled, renamed, removed; recovery codes (D5, D8).
+
+Every change demands fresh authentication; a look changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import flash, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from ..core.db import transaction
+from ..core.errors import Conflict
+from ..core.i18n import _
+from ..core.ids import parse_id
+from . import (
+    services_factors,
+    services_mfa_changes,
+    services_recovery_codes,
+    services_sessions,
+)
+from .blueprint import account_bp as bp
+from .current import current_user, request_actor
+from .enrol_pages import SECURITY, Enrolment, channel_page, totp_page
+from .factors.email_otp import EmailOtp
+from .factors.sms_otp import SmsOtp
+from .factors.totp import Totp
+from .factors.whatsapp_otp import WhatsappOtp
+from .forms import IAMForm
+from .forms_mfa import FactorNameForm
+from .limits import limited_by_person
+from .mfa_pages import check_own_level, recovery_codes_page
+from .models import IAMMfaMethod, IAMUserAccount
+from .pages import redirect_to, render
+from .security import requires_login, requires_step_up, signed_in
+from .services_policy import mfa_policy
+
+_PAGES = {
+    Totp.name: "iam_account.totp",
+    EmailOtp.name: "iam_account.email_codes",
+    SmsOtp.name: "iam_account.phone_codes",
+    WhatsappOtp.name: "iam_account.whatsapp_codes",
+}
+
+
+@bp.get("/security")
+@requires_login
+def security() -> BaseResponse:
+    """Show how the person proves who they are."""
+    user = _owner()
+    methods = services_factors.active_methods(user)
+    return render(
+        "iam/account_security.html",
+        has_password=user.password_hash is not None,
+        password_changed_at=user.password_changed_at,
+        factors=[_factor_view(row) for row in methods],
+        add_factors=_offers(),
+        recovery_remaining=services_recovery_codes.left(user.id),
+        recovery_confirmed=services_recovery_codes.are_confirmed(user.id),
+        mfa_required=_policy() == "required",
+        form=IAMForm(),
+    )
+
+
+@bp.route("/security/totp", methods=["GET", "POST"])
+@requires_step_up(SECURITY)
+@limited_by_person
+def totp() -> BaseResponse:
+    """Enrol an authenticator app."""
+    return totp_page(_enrolment("iam_account.totp"))
+
+
+@bp.route("/security/email", methods=["GET", "POST"])
+@requires_step_up(SECURITY)
+@limited_by_person
+def email_codes() -> BaseResponse:
+    """Enrol codes by e-mail."""
+    return channel_page(_enrolment("iam_account.email_codes"), EmailOtp.name)
+
+
+@bp.route("/security/phone", methods=["GET", "POST"])
+@requires_step_up(SECURITY)
+@limited_by_person
+def phone_codes() -> BaseResponse:
+    """Enrol codes by text message."""
+    return channel_page(_enrolment("iam_account.phone_codes"), SmsOtp.name)
+
+
+@bp.route("/security/phone/whatsapp", methods=["GET", "POST"])
+@requires_step_up(SECURITY)
+@limited_by_person
+def whatsapp_codes() -> BaseResponse:
+    """Enrol codes by WhatsApp."""
+    return channel_page(_enrolment("iam_account.whatsapp_codes"), WhatsappOtp.name)
+
+
+@bp.route("/security/factors/<factor_id>/rename", methods=["GET", "POST"])
+@requires_step_up(SECURITY)
+def factor_rename(factor_id: str) -> BaseResponse:
+    """Give a factor another name."""
+    user = _fresh_owner()
+    row = services_factors.find_method(user, parse_id(factor_id))
+    form = FactorNameForm(obj=row)
+    if request.method == "POST" and form.validate():
+        with transaction():
+            services_mfa_changes.rename(
+                user, parse_id(factor_id), form.name.data, actor=request_actor()
+            )
+        flash(_("The name is changed."), "ok")
+        return redirect_to("iam_account.security")
+    return render(
+        "iam/account_factor_rename.html",
+        422 if form.errors else 200,
+        form=form,
+        factor=_factor_view(row),
+    )
+
+
+@bp.post("/security/factors/<factor_id>/remove")
+@requires_step_up(SECURITY)
+def factor_remove(factor_id: str) -> BaseResponse:
+    """Remove a factor; the last one stays where policy demands one."""
+    user = _fresh_owner()
+    try:
+        with transaction():
+            services_mfa_changes.remove(
+                user, parse_id(factor_id), policy=_policy(), actor=request_actor()
+            )
+    except Conflict as refusal:
+        flash(_(str(refusal.title)), "bad")
+        return redirect_to("iam_account.security")
+    flash(_("The second step is removed."), "ok")
+    return redirect_to("iam_account.security")
+
+
+@bp.route("/security/recovery-codes", methods=["GET", "POST"])
+@requires_step_up(SECURITY)
+@limited_by_person
+def recovery_codes() -> BaseResponse:
+    """Make new recovery codes and show them, this once."""
+    user = _fresh_owner()
+    if request.method == "GET" or not services_factors.mfa_state(user.id).any_active:
+        return redirect_to("iam_account.security")
+    with transaction():
+        codes = services_recovery_codes.create(user, actor=request_actor())
+    return recovery_codes_page(current_user.user_id, codes, url_for("iam_account.security"))
+
+
+def _owner() -> IAMUserAccount:
+    return services_sessions.owner(signed_in())
+
+
+def _fresh_owner() -> IAMUserAccount:
+    check_own_level(signed_in(), SECURITY)
+    return _owner()
+
+
+def _policy() -> str:
+    person = signed_in()
+    return mfa_policy(person.grants, person.actor_type)
+
+
+def _enrolment(endpoint: str) -> Enrolment:
+    return Enrolment(
+        signed_in(),
+        _fresh_owner(),
+        own_url=url_for(endpoint),
+        cancel_url=url_for("iam_account.security"),
+    )
+
+
+def _offers() -> list[dict[str, Any]]:
+    if _policy() == "off":
+        return []
+    return [
+        {
+            "url": url_for(_PAGES[offer.method]),
+            "method": offer.method,
+            "label": offer.label,
+            "assurance": offer.assurance,
+        }
+        for offer in services_factors.offers()
+        if offer.method in _PAGES
+    ]
+
+
+def _factor_view(row: IAMMfaMethod) -> dict[str, Any]:
+    label = services_factors.label_of(row.method)
+    hint = services_factors.mask(row.method, row.destination)
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "method": row.method,
+        "method_label": f"{label}: {hint}" if hint else label,
+        "assurance": services_factors.note_of(row.method),
+        "created_at": row.created_at,
+        "last_used_at": row.last_used_at,
+    }

@@ -1,0 +1,152 @@
+"""Pages of signing in and out, and of forgotten and new passwords."""
+
+from __future__ import annotations
+
+from flask import Response, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from ..core.db import session, transaction
+from ..core.errors import NotFound
+from ..core.i18n import _
+from . import services_login, services_password, services_sessions
+from .blueprint import IAMBlueprint
+from .current import any_session, browser, current_principal, drop_session, keep_session
+from .current import request_actor
+from .errors import InvalidCredentials, LinkInvalid, PasswordRefused, SessionLimitReached
+from .forms import ForgotForm, LoginForm, NewPasswordForm
+from .limits import limited
+from .pages import redirect_to, redirect_url, render
+from .redirects import safe_next
+from .security import public
+from .services_login import PasswordAttempt
+from .services_sessions import SignIn
+from .settings import AuthSettings
+
+bp = IAMBlueprint("iam_auth", "IAM_AUTH_PREFIX")
+_STAGE_PAGES = {"mfa": "iam_mfa.verify", "enrol": "iam_mfa.enrol"}
+
+
+@bp.route("/login", methods=["GET", "POST"])
+@public("the way in")
+@limited
+def login() -> BaseResponse:
+    """Show the sign-in form, or check a username and password."""
+    if request.method == "GET":
+        if current_principal() is not None:
+            return redirect_url(_landing(request.args.get("next")))
+        browser()
+        return _login_page(LoginForm(formdata=None, next=safe_next(request.args.get("next"))))
+    form = LoginForm(formdata=request.form)
+    if not form.validate():
+        return _login_page(form, 422)
+    try:
+        signed = services_login.sign_in_with_password(_attempt(form), actor=request_actor())
+    except (InvalidCredentials, SessionLimitReached) as refusal:
+        form.form_errors.append(_(str(refusal.title)))
+        return _login_page(form, 401)
+    keep_session(signed)
+    return onwards(signed)
+
+
+def onwards(signed: SignIn) -> BaseResponse:
+    """Send a browser to what its sign-in still needs, or to where it wanted to go."""
+    if signed.complete:
+        return redirect_url(_landing(signed.next_url))
+    return redirect_to(_STAGE_PAGES[signed.stage])
+
+
+@bp.post("/logout")
+@public("anybody may sign out; a pending sign-in too")
+def logout() -> BaseResponse:
+    """End the session on the server and in the browser."""
+    person = any_session()
+    if person is not None:
+        _end(person.session_id)
+    drop_session()
+    target = safe_next(AuthSettings.current().IAM_AFTER_LOGOUT_URL)
+    return redirect_url(target or url_for("iam_auth.signed_out"))
+
+
+@bp.get("/signed-out")
+@public("says that the session ended")
+def signed_out() -> BaseResponse:
+    """Say that the session ended."""
+    return render("iam/signed_out.html")
+
+
+@bp.route("/password/forgot", methods=["GET", "POST"])
+@public("people who cannot sign in need it")
+@limited
+def password_forgot() -> BaseResponse:
+    """Ask for a reset link; the answer is the same whoever asks."""
+    browser()
+    form = ForgotForm()
+    if request.method == "GET":
+        return render("iam/password_forgot.html", form=form)
+    if not form.validate():
+        return render("iam/password_forgot.html", 422, form=form)
+    services_password.request_reset(form.username.data, actor=request_actor())
+    return render("iam/password_forgot_sent.html", identifier=form.username.data)
+
+
+@bp.route("/password/reset/<token>", methods=["GET", "POST"])
+@public("the link in the message is the proof")
+@limited
+def password_reset(token: str) -> BaseResponse:
+    """Set a password through a link. A look at the page changes nothing."""
+    browser()
+    form = NewPasswordForm()
+    try:
+        if request.method == "GET" or not form.validate():
+            return _reset_page(form, token)
+        services_password.redeem_link(token, form.password.data, actor=request_actor())
+    except PasswordRefused as refusal:
+        form.password.errors = refusal.details["reasons"]
+        return _reset_page(form, token)
+    except LinkInvalid:
+        return render("iam/password_link_invalid.html", 404)
+    drop_session()
+    return redirect_to("iam_auth.login", done="password")
+
+
+def _login_page(form: LoginForm, status: int = 200) -> Response:
+    done = request.args.get("done") == "password"
+    return render("iam/login.html", status, form=form, sign_in_methods=[], password_set=done)
+
+
+def _attempt(form: LoginForm) -> PasswordAttempt:
+    return PasswordAttempt(
+        username=form.username.data,
+        password=form.password.data,
+        remember=bool(form.remember_me.data),
+        next_url=safe_next(form.next.data),
+        browser=browser(),
+        replaces=any_session(),
+    )
+
+
+def _landing(next_url: str | None) -> str:
+    settings = AuthSettings.current()
+    return safe_next(next_url) or safe_next(settings.IAM_AFTER_LOGIN_URL) or "/"
+
+
+def _end(session_id: object) -> None:
+    try:
+        with transaction():
+            services_sessions.revoke(session_id, "logout", actor=request_actor())  # type: ignore[arg-type]
+    except NotFound:
+        session().rollback()
+
+
+def _reset_page(form: NewPasswordForm, token: str) -> Response:
+    row, user = services_password.find_link(token, actor=request_actor())
+    response = render(
+        "iam/password_reset.html",
+        422 if form.errors else 200,
+        form=form,
+        first_time=row.purpose == services_password.SET,
+        policy_hints=services_password.policy_hints(services_password.policy_for(user)),
+        account_label=user.username,
+    )
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response

@@ -1,0 +1,330 @@
+"""Accounts: created and changed, by an administrator or by the person (B1, B3, B6).
+
+Their look-up is in `services_directory`, the end of their life in
+`services_account_status`; callers import all of it from here. No path in this module
+shows or invents a password: a person sets theirs through a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from ..audit import events
+from ..audit.services_audit import record
+
+# Read through the package so that these names exist before `services_password`, which
+# itself looks accounts up, is imported below.
+from ..auth.services_directory import (
+    count_by_status,
+    count_factors,
+    extras,
+    find_by_login,
+    get_user,
+    list_factors,
+    list_users,
+)
+from ..authz import services_rbac
+from ..authz.catalogue import SUPER_ADMIN
+from ..authz.errors import OwnRights, RightsExceeded
+from ..authz.grants import GLOBAL, TENANT, Grants
+from ..core import clock, signals
+from ..core.actor import Actor
+from ..core.db import after_commit, session
+from ..core.errors import InvalidInput
+from ..core.i18n import _
+from ..core.ids import new_id
+from ..notify import messages
+from ..tenancy.models import IAMOrganization
+from . import services_notices, services_password
+from .account_fields import PROFILE_FIELDS, clean_field, clean_fields
+from .errors_accounts import AccountState, IdentityTaken
+from .identity import canonical_email, canonical_username, check_username, mask_email, mask_phone
+from .liveness import ACTIVE, ERASED, INVITED
+from .models import IAMUserAccount
+from .services_account_status import (
+    delete_user,
+    disable,
+    reactivate,
+    reset_factors,
+    send_password_link,
+    suspend,
+)
+
+ADMIN_FIELDS = (*PROFILE_FIELDS, "username", "email", "phone_number", "parent_id", "actor_type")
+_RIGHTS_FIELDS = ("parent_id", "actor_type")
+_MASKS: Mapping[str, Callable[[str], str]] = {
+    "email": mask_email,
+    "phone_number": mask_phone,
+    "first_name": lambda _name: "…",
+    "last_name": lambda _name: "…",
+    "display_name": lambda _name: "…",
+}
+
+
+def create_user(  # noqa: PLR0913 - one keyword for each column that may be given
+    *,
+    username: str,
+    email: str | None,
+    phone_number: str | None = None,
+    first_name: str = "",
+    last_name: str = "",
+    display_name: str = "",
+    language: str | None = None,
+    timezone: str | None = None,
+    actor_type: str = "end_user",
+    parent_id: UUID | None = None,
+    roles: Iterable[str] = (),
+    invite: bool = True,
+    password_hash: str | None = None,
+    email_verified: bool = False,
+    actor_grants: Grants | None,
+    actor: Actor,
+) -> IAMUserAccount:
+    """Create an account, `invited` until its owner sets a password through a link.
+
+    `password_hash` is for seeds and imports, which make the account active at once.
+    Raises InvalidInput, IdentityTaken, Forbidden where a role is above the actor.
+    """
+    values = clean_fields(
+        {
+            "email": email, "phone_number": phone_number, "first_name": first_name,
+            "last_name": last_name, "display_name": display_name, "language": language,
+            "timezone": timezone, "actor_type": actor_type, "parent_id": parent_id,
+        }
+    )  # fmt: skip
+    values["username"] = check_username(username, email=values["email"])
+    if values["email"] is None and invite:
+        raise InvalidInput(_("An e-mail address is needed to invite somebody"), field="email")
+    _check_rights_fields(values, "user:create", actor_grants, actor)
+    user = _insert(values, password_hash, email_verified)
+    record(events.USER_CREATED, resource=user, actor=actor, actor_type=user.actor_type)
+    for name in dict.fromkeys(roles):
+        _assign(user, name, actor_grants, actor)
+    if invite and password_hash is None:
+        services_password.send_set_password_link(user, actor=actor)
+    user_id = str(user.id)
+    after_commit(lambda: signals.user_created.send(user_id))
+    return user
+
+
+def update_user(
+    user: IAMUserAccount, *, actor_grants: Grants | None, actor: Actor, **values: Any
+) -> dict[str, Any]:
+    """Change an account's data; return what changed, personal values masked.
+
+    Takes the names in ADMIN_FIELDS only: status, verified flags, tenant and password
+    are refused (AT-105, AT-365). Raises InvalidInput, IdentityTaken, Forbidden.
+    """
+    _refuse_others(values, ADMIN_FIELDS)
+    services_rbac.guard_outranks(user.id, actor_grants=actor_grants, actor=actor)
+    session().refresh(user, with_for_update=True)
+    if user.status == ERASED:
+        raise AccountState
+    wanted = clean_fields({key: value for key, value in values.items() if key != "username"})
+    _settle_username(user, values, wanted)
+    changed = {key: value for key, value in wanted.items() if getattr(user, key) != value}
+    if not changed:
+        return {}
+    _guard_rights_change(user, changed, actor_grants, actor)
+    return _apply(user, changed, events.USER_UPDATED, actor)
+
+
+def update_profile(user: IAMUserAccount, *, actor: Actor, **values: Any) -> dict[str, Any]:
+    """Change a person's own names, language and time zone; nothing else (B6, AT-105).
+
+    Raises InvalidInput, also for a field that is not theirs to set.
+    """
+    _refuse_others(values, PROFILE_FIELDS)
+    wanted = clean_fields(values)
+    changed = {key: value for key, value in wanted.items() if getattr(user, key) != value}
+    return _apply(user, changed, events.PROFILE_UPDATED, actor) if changed else {}
+
+
+def _refuse_others(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+    for name in values:
+        if name not in allowed:
+            raise InvalidInput(_("This cannot be changed here"), field=name)
+
+
+def _insert(
+    values: dict[str, Any], password_hash: str | None, email_verified: bool
+) -> IAMUserAccount:
+    at = clock.now()
+    user = IAMUserAccount(
+        id=new_id(),
+        **values,
+        username_canonical=canonical_username(values["username"]),
+        email_canonical=_canonical_or_none(values["email"]),
+        email_verified=email_verified and values["email"] is not None,
+        phone_verified=False,
+        status=ACTIVE if password_hash else INVITED,
+        password_hash=password_hash,
+        password_changed_at=at if password_hash else None,
+        authz_version=1,
+        details={},
+        created_at=at,
+        updated_at=at,
+    )
+    _refuse_taken(user)
+    session().add(user)
+    _flush()
+    return user
+
+
+def _apply(
+    user: IAMUserAccount, changed: dict[str, Any], event: events.Event, actor: Actor
+) -> dict[str, Any]:
+    before = {key: getattr(user, key) for key in changed}
+    if changed.keys() & set(_RIGHTS_FIELDS):
+        services_rbac.bump_user(user.id)
+    for key, value in changed.items():
+        setattr(user, key, value)
+    user.updated_at = clock.now()
+    if "username" in changed:
+        user.username_canonical = canonical_username(user.username)
+    if "email" in changed:
+        user.email_verified = False
+        user.email_canonical = _canonical_or_none(user.email)
+    if "phone_number" in changed:
+        user.phone_verified = False
+    with session().no_autoflush:
+        _refuse_taken(user)
+    _flush()
+    if "email" in changed:
+        _address_changed(user, before["email"], actor)
+    described = {key: [_shown(key, before[key]), _shown(key, changed[key])] for key in changed}
+    record(event, resource=user, changes=described, actor=actor)
+    user_id, names = str(user.id), sorted(changed)
+    after_commit(lambda: signals.user_changed.send(user_id, fields=names))
+    return described
+
+
+def _address_changed(user: IAMUserAccount, old: str | None, actor: Actor) -> None:
+    # A link sent to the former address must not work for whoever reads mail there now.
+    services_password.drop_links(user)
+    at, brand = clock.now(), services_notices.brand()
+    if old:
+        services_notices.send(user, messages.email_change_old(old, brand=brand, at=at), actor=actor)
+    if user.email:
+        services_notices.send(
+            user, messages.email_change_new(user.email, brand=brand, at=at), actor=actor
+        )
+
+
+def _shown(field: str, value: Any) -> Any:
+    # The trail outlives the account: it tells which personal value changed, not to what.
+    mask = _MASKS.get(field)
+    return mask(value) if mask and value else value
+
+
+def _settle_username(
+    user: IAMUserAccount, values: Mapping[str, Any], wanted: dict[str, Any]
+) -> None:
+    email = wanted.get("email", user.email)
+    if "username" in values:
+        wanted["username"] = check_username(clean_field("username", values), email=email)
+    elif "@" in user.username and email and "email" in wanted:
+        # A username that is the address follows it: it may equal the own address only.
+        wanted["username"] = check_username(email, email=email)
+
+
+def _guard_rights_change(
+    user: IAMUserAccount, changed: dict[str, Any], actor_grants: Grants | None, actor: Actor
+) -> None:
+    fields = {key: value for key, value in changed.items() if key in _RIGHTS_FIELDS}
+    if not fields:
+        return
+    if actor.user_id == user.id:
+        raise OwnRights
+    _check_rights_fields(fields, "user:update", actor_grants, actor)
+
+
+def _check_rights_fields(
+    values: Mapping[str, Any], permission: str, actor_grants: Grants | None, actor: Actor
+) -> None:
+    parent_id = values.get("parent_id")
+    if parent_id is not None:
+        query = select(IAMOrganization.id).where(IAMOrganization.id == parent_id)
+        if session().scalar(query) is None:
+            raise InvalidInput(_("Choose an organization from the list"), field="parent_id")
+    if actor_grants is None and actor.kind == "system":
+        return
+    held = actor_grants or Grants()
+    reach = held.organizations_for(permission)
+    if reach is not None and parent_id not in reach:
+        raise RightsExceeded
+    if values.get("actor_type") == SUPER_ADMIN and not held.has_role(SUPER_ADMIN):
+        raise RightsExceeded
+
+
+def _assign(user: IAMUserAccount, name: str, actor_grants: Grants | None, actor: Actor) -> None:
+    role = services_rbac.find_role(name)
+    if role is None:
+        raise InvalidInput(_("Choose roles from the list"), field="roles")
+    scope = GLOBAL if role.name == SUPER_ADMIN else TENANT
+    services_rbac.assign_role(user, role, scope=scope, actor_grants=actor_grants, actor=actor)
+
+
+def _refuse_taken(user: IAMUserAccount) -> None:
+    found = session().execute(
+        select(IAMUserAccount.username_canonical)
+        .where(
+            (IAMUserAccount.username_canonical == user.username_canonical)
+            | (IAMUserAccount.email_canonical == user.email_canonical),
+            IAMUserAccount.id != user.id,
+        )
+        .limit(2)
+    )
+    names = [row.username_canonical for row in found]
+    if user.username_canonical in names:
+        raise _taken("username")
+    if names:
+        raise _taken("email")
+
+
+def _flush() -> None:
+    # Two requests may pass the look above at once: the unique keys decide.
+    try:
+        session().flush()
+    except IntegrityError as error:
+        for field in ("username", "email"):
+            if f"{field}_canonical" in str(error.orig):
+                raise _taken(field) from None
+        raise
+
+
+def _taken(field: str) -> IdentityTaken:
+    if field == "username":
+        return IdentityTaken(_("Another account already has this username"), field=field)
+    return IdentityTaken(_("Another account already has this e-mail address"), field=field)
+
+
+def _canonical_or_none(email: str | None) -> str | None:
+    return canonical_email(email) if email else None
+
+
+__all__ = [
+    "ADMIN_FIELDS",
+    "PROFILE_FIELDS",
+    "count_by_status",
+    "count_factors",
+    "create_user",
+    "delete_user",
+    "disable",
+    "extras",
+    "find_by_login",
+    "get_user",
+    "list_factors",
+    "list_users",
+    "reactivate",
+    "reset_factors",
+    "send_password_link",
+    "suspend",
+    "update_profile",
+    "update_user",
+]

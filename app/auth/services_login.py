@@ -1,0 +1,260 @@
+"""The one sign-in gate: every way in ends here (DESIGN section 5).
+
+`sign_in_with_password` charges, verifies, then asks the gate what is missing;
+`complete_factor` comes back to the same gate. Only `_admit` creates a full
+session. These flow functions own their transactions: a charge must be committed
+before anything is verified, and a slow hash must not hold a connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from ..audit import events
+from ..audit.services_audit import DENIED, FAILURE, record
+from ..authz import services_rbac
+from ..authz.grants import Grants
+from ..core import clock, hashing, signals
+from ..core.actor import Actor
+from ..core.db import after_commit, end_read, session, transaction
+from ..core.errors import TooManyAttempts, Unavailable
+from ..risk import services_devices, services_limits
+from ..risk.models import IAMDevice
+from ..risk.services_limits import Bucket, bucket
+from ..tenancy.models import IAMTenant
+from . import services_mfa, services_notices, services_sessions
+from .errors import InvalidCredentials
+from .identity import canonical_username, mask_identifier
+from .liveness import may_act
+from .models import IAMUserAccount
+from .principal import Principal
+from .services_directory import find_by_login
+from .services_policy import DONE, mfa_policy, missing_stage
+from .services_sessions import ACTIVE, PENDING, SignIn
+
+PASSWORD = "pwd"  # noqa: S105 - the RFC 8176 name of the method
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordAttempt:
+    """What a person typed, and the browser they typed it in."""
+
+    username: str
+    password: str
+    remember: bool
+    next_url: str | None
+    browser: bytes
+    replaces: Principal | None = None
+
+
+def sign_in_with_password(attempt: PasswordAttempt, *, actor: Actor) -> SignIn:
+    """Check a password and open a session, full or pending.
+
+    Raises InvalidCredentials (one answer for every reason), TooManyAttempts,
+    SessionLimitReached, Unavailable.
+    """
+    user = find_by_login(attempt.username)
+    device = services_devices.find_device(user.id, attempt.browser) if user else None
+    end_read()
+    buckets = _password_buckets(attempt.username, device, actor)
+    _charge(attempt, buckets, actor)
+    ok, new_hash = _verify(user, attempt.password, buckets)
+    with transaction():
+        if user is None or not ok or not _may_act(user):
+            _refuse(attempt, user, known=ok, actor=actor)
+            raise InvalidCredentials
+        actor = actor.acting_as(kind="user", user_id=user.id)
+        _settle(buckets)
+        _rehash(user, new_hash, actor)
+        return _enter(user, device, attempt, actor)
+
+
+def complete_factor(principal: Principal, *, method: str, acr: str, actor: Actor) -> SignIn:
+    """Take a pending sign-in onwards after a factor was proved; joins the transaction.
+
+    `method` is the RFC 8176 name of what was shown. Raises NotFound where the
+    pending session is gone (used twice, replaced, timed out), InvalidCredentials
+    where the account may no longer act.
+    """
+    user = services_sessions.owner(principal)
+    if not _may_act(user):
+        raise InvalidCredentials
+    amr = tuple(dict.fromkeys((*principal.amr, method)))
+    reached = max(principal.acr, acr)
+    at = clock.now()
+    stage = _missing(user, principal.grants, proved=True, acr=reached, at=at)
+    if stage != DONE:
+        return services_sessions.rotate(
+            principal.session_id, (PENDING,), stage=stage, amr=list(amr), acr=reached
+        )
+    signed = services_sessions.activate(principal, amr=amr, acr=reached, at=at, actor=actor)
+    _admitted(user, signed.session_id, principal.device_id, amr, reached, at, actor)
+    return signed
+
+
+def _password_buckets(username: str, device: IAMDevice | None, actor: Actor) -> list[Bucket]:
+    name = canonical_username(username)
+    absolute = bucket("password.absolute", name, actor=actor)
+    if device is not None and device.known:
+        return [bucket("login.device", device.id, actor=actor), absolute]
+    return [
+        bucket("login.account", name, actor=actor),
+        absolute,
+        Bucket("login.ip", services_limits.network_of(actor.ip)),
+        bucket("login.tenant", actor=actor),
+        Bucket("login.global", ""),
+    ]
+
+
+def _charge(attempt: PasswordAttempt, buckets: list[Bucket], actor: Actor) -> None:
+    try:
+        services_limits.charge_all(buckets)
+    except TooManyAttempts as error:
+        with transaction():
+            record(
+                events.LOGIN_THROTTLED,
+                status=DENIED,
+                error=error.code,
+                actor=actor,
+                identifier=mask_identifier(attempt.username),
+                scope=error.details["scope"],
+                retry_after=error.retry_after,
+            )
+        raise
+
+
+def _verify(
+    user: IAMUserAccount | None, password: str, buckets: list[Bucket]
+) -> tuple[bool, str | None]:
+    # An account without a password, or none at all, costs the same dummy hash (AT-012, AT-013).
+    stored = user.password_hash if user is not None else None
+    hasher = hashing.current()
+    try:
+        found = hasher.verify(stored, password)
+        return found.ok, hasher.hash(password) if found.needs_rehash else None
+    except Unavailable:
+        with transaction():
+            services_limits.give_back(buckets)
+        raise
+
+
+def _refuse(
+    attempt: PasswordAttempt, user: IAMUserAccount | None, *, known: bool, actor: Actor
+) -> None:
+    reason = "unknown_user" if user is None else "account_status" if known else "wrong_password"
+    record(
+        events.LOGIN_FAILED,
+        resource=user,
+        status=FAILURE,
+        error=InvalidCredentials.code,
+        actor=actor,
+        identifier=mask_identifier(attempt.username) if user is None else user.username,
+        reason=reason,
+    )
+
+
+def _settle(buckets: list[Bucket]) -> None:
+    own = {"login.account", "login.device", "password.absolute"}
+    services_limits.clear_all([item for item in buckets if item.scope in own])
+    shared = [item for item in buckets if item.scope not in own]
+    if shared:
+        services_limits.give_back(shared)
+
+
+def _enter(
+    user: IAMUserAccount, device: IAMDevice | None, attempt: PasswordAttempt, actor: Actor
+) -> SignIn:
+    at = clock.now()
+    if attempt.replaces is not None:
+        services_sessions.end_quietly(attempt.replaces.session_id, "replaced")
+    device = services_devices.remember_device(user.id, attempt.browser, device, actor=actor)
+    session().flush()
+    grants = _grants_of(user, at)
+    stage = _missing(user, grants, proved=False, acr="aal1", at=at)
+    full = stage == DONE
+    if full:
+        services_sessions.make_room(user.id, user.actor_type, actor=actor)
+    signed = services_sessions.open_session(
+        user,
+        state=ACTIVE if full else PENDING,
+        stage=stage,
+        amr=(PASSWORD,),
+        acr="aal1",
+        device_id=device.id,
+        remember=attempt.remember,
+        next_url=attempt.next_url,
+        actor=actor,
+    )
+    if full:
+        _admitted(user, signed.session_id, device.id, (PASSWORD,), "aal1", at, actor)
+    else:
+        record(events.LOGIN_PASSWORD_ACCEPTED, resource=user, actor=actor, stage=stage)
+    return signed
+
+
+def _missing(
+    user: IAMUserAccount, grants: Grants, *, proved: bool, acr: str, at: datetime
+) -> str:
+    return missing_stage(
+        mfa_policy(grants, user.actor_type),
+        services_mfa.mfa_state(user.id),
+        proved=proved,
+        acr=acr,
+        grace_until=user.mfa_grace_until,
+        at=at,
+    )
+
+
+def _admitted(
+    user: IAMUserAccount,
+    session_id: UUID,
+    device_id: UUID | None,
+    amr: tuple[str, ...],
+    acr: str,
+    at: datetime,
+    actor: Actor,
+) -> None:
+    first_ever = user.last_login_at is None
+    is_new = services_devices.mark_known(device_id)
+    user.last_login_at = at
+    actor = actor.acting_as(session_id=session_id, device_id=device_id)
+    record(
+        events.LOGIN_SUCCEEDED,
+        resource=user,
+        actor=actor,
+        amr=amr,
+        acr=acr,
+        device_id=device_id,
+        new_device=is_new,
+    )
+    if is_new and not first_ever:
+        services_notices.new_device(user, at=at, actor=actor)
+    after_commit(lambda: signals.user_signed_in.send(str(user.id), session_id=str(session_id)))
+
+
+def _grants_of(user: IAMUserAccount, at: datetime) -> Grants:
+    return services_rbac.resolve(
+        user.tenant_id,
+        user.id,
+        tenant_version=_tenant(user).authz_version,
+        user_version=user.authz_version,
+        at=at,
+    )
+
+
+def _may_act(user: IAMUserAccount) -> bool:
+    return may_act(user.status, _tenant(user).status)
+
+
+def _tenant(user: IAMUserAccount) -> IAMTenant:
+    return services_sessions.tenant_of(user)
+
+
+def _rehash(user: IAMUserAccount, new_hash: str | None, actor: Actor) -> None:
+    if new_hash is None:
+        return
+    scheme = (user.password_hash or "$unknown").split("$")[1]
+    user.password_hash = new_hash
+    record(events.PASSWORD_REHASHED, resource=user, actor=actor, from_scheme=scheme)

@@ -1,0 +1,53 @@
+"""Messages that tell a person about their own account. Queued in the caller's transaction.
+
+A notice goes to the stored, delivered-to address only, never to one just typed,
+and carries no secret. An account without an address gets none.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..core.actor import Actor
+from ..notify import messages, services_outbox
+from ..notify.messages import Message
+from ..risk import services_devices
+from .links import public_url
+from .models import IAMUserAccount
+from .settings import AuthSettings
+
+
+def new_device(user: IAMUserAccount, *, at: datetime, actor: Actor) -> None:
+    """Tell about a sign-in from a browser not seen before (J3)."""
+    browser, system, _kind = services_devices.describe(actor.user_agent)
+    if user.email:
+        send(
+            user,
+            messages.new_device(
+                user.email,
+                brand=brand(),
+                device=f"{browser}, {system}",
+                ip=actor.ip,
+                at=at,
+                link=public_url("iam_account.sessions"),
+            ),
+            actor=actor,
+        )
+
+
+def password_changed(user: IAMUserAccount, *, at: datetime, actor: Actor) -> None:
+    """Tell that the password was changed."""
+    if user.email:
+        link = public_url("iam_auth.password_forgot")
+        message = messages.password_changed(user.email, brand=brand(), at=at, link=link)
+        send(user, message, actor=actor)
+
+
+def send(user: IAMUserAccount, message: Message, *, actor: Actor) -> None:
+    """Queue a message to the person."""
+    services_outbox.enqueue(message, user_id=user.id, actor=actor)
+
+
+def brand() -> str:
+    """Return the name under which messages are sent."""
+    return AuthSettings.current().IAM_BRAND_NAME

@@ -1,0 +1,385 @@
+"""Server-side sessions: one row each, found by the digest of a 256-bit token (J1).
+
+`find` is the hot path: one indexed query over session, account and tenant tells
+who acts, whether they still may, and which version of their rights applies.
+A change of rights, status or password therefore bites at the next request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, and_, bindparam, select, update
+
+from ..audit import events
+from ..audit.services_audit import record
+from ..authz import services_rbac
+from ..core import clock, rng, signals
+from ..core.actor import Actor
+from ..core.crypto import token_digest
+from ..core.db import after_commit, session, transaction
+from ..core.errors import NotFound
+from ..core.ids import new_id
+from ..core.scoping import exempt
+from ..tenancy.models import IAMTenant
+from .errors import SessionLimitReached
+from .liveness import may_act
+from .models import IAMAuthSession, IAMUserAccount
+from .principal import Principal
+from .settings import AuthSettings
+
+ACTIVE, PENDING, EXPIRED, REVOKED, SUSPENDED = (
+    "active",
+    "pending",
+    "expired",
+    "revoked",
+    "suspended",
+)
+LIVE = (ACTIVE, PENDING)
+_S, _U = IAMAuthSession, IAMUserAccount
+_LOOKUP = (
+    select(
+        _S.id, _S.tenant_id, _S.user_id, _S.device_id, _S.state, _S.stage, _S.remember,
+        _S.next_url, _S.amr, _S.acr, _S.proofs, _S.login_time, _S.auth_time, _S.mfa_time,
+        _S.last_activity_at, _S.idle_seconds, _S.expires_at, _S.ip,
+        _U.username, _U.display_name, _U.first_name, _U.last_name, _U.actor_type, _U.parent_id,
+        _U.status, _U.language, _U.timezone, _U.authz_version.label("user_version"),
+        IAMTenant.status.label("tenant_status"),
+        IAMTenant.authz_version.label("tenant_version"),
+    )
+    .join(_U, and_(_U.tenant_id == _S.tenant_id, _U.id == _S.user_id))
+    .join(IAMTenant, IAMTenant.id == _S.tenant_id)
+    .where(_S.token_digest == bindparam("digest"))
+)  # fmt: skip
+_LOOKUP_OPTIONS = exempt("the session token itself decides the tenant")
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What a browser gets: the new token, and what is still missing (`stage`)."""
+
+    token: str
+    session_id: UUID
+    stage: str
+    remember: bool
+    expires_at: datetime
+    next_url: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Return whether nothing is missing."""
+        return self.stage == "done"
+
+
+def find(token: str | None, ip: str | None) -> Principal | None:
+    """Return the person of a live session, pending ones included, or None."""
+    if not token or len(token) > 128:
+        return None
+    row = session().execute(
+        _LOOKUP, {"digest": token_digest(token)}, execution_options=_LOOKUP_OPTIONS
+    ).first()  # fmt: skip
+    at = clock.now()
+    if row is None or not _is_live(row, ip, at):
+        return None
+    return _principal(row, at)
+
+
+def open_session(
+    user: IAMUserAccount,
+    *,
+    state: str,
+    stage: str,
+    amr: tuple[str, ...],
+    acr: str,
+    device_id: UUID | None,
+    remember: bool,
+    next_url: str | None,
+    actor: Actor,
+) -> SignIn:
+    """Insert a session, active or pending, and return its token."""
+    at = clock.now()
+    token = rng.token()
+    expires_at, idle_seconds = _lifetime(user.actor_type, state, remember, at)
+    row = IAMAuthSession(
+        id=new_id(), tenant_id=user.tenant_id, user_id=user.id, device_id=device_id,
+        token_digest=token_digest(token), state=state, stage=stage, remember=remember,
+        next_url=next_url, amr=list(amr), acr=acr, proofs={}, login_time=at, auth_time=at,
+        mfa_time=at if acr != "aal1" else None, last_activity_at=at, idle_seconds=idle_seconds,
+        expires_at=expires_at, ip=actor.ip, user_agent=(actor.user_agent or "")[:400],
+    )  # fmt: skip
+    session().add(row)
+    return SignIn(token, row.id, stage, remember, expires_at, next_url)
+
+
+def rotate(session_id: UUID, from_states: tuple[str, ...], **changes: Any) -> SignIn:
+    """Give a session a new token and `changes`; the old token dies at once.
+
+    Raises NotFound where the session is no longer in one of `from_states`: the
+    update is a compare-and-swap, so of two parallel requests one wins.
+    """
+    token = rng.token()
+    statement = (
+        update(_S)
+        .where(_S.id == session_id, _S.state.in_(from_states))
+        .values(token_digest=token_digest(token), last_activity_at=clock.now(), **changes)
+        .execution_options(synchronize_session=False)
+    )
+    if not session().execute(statement).rowcount:  # type: ignore[attr-defined]
+        raise NotFound(code="session.gone")
+    row = get(session_id)
+    return SignIn(token, row.id, row.stage, row.remember, row.expires_at, row.next_url)
+
+
+def activate(
+    principal: Principal, *, amr: tuple[str, ...], acr: str, at: datetime, actor: Actor
+) -> SignIn:
+    """Turn a pending session into a full one. Raises NotFound where it is gone."""
+    expires_at, idle_seconds = _lifetime(principal.actor_type, ACTIVE, principal.remember, at)
+    make_room(principal.user_id, principal.actor_type, actor=actor)
+    return rotate(
+        principal.session_id,
+        (PENDING,),
+        state=ACTIVE,
+        stage="done",
+        amr=list(amr),
+        acr=acr,
+        auth_time=at,
+        mfa_time=at if acr != "aal1" else None,
+        expires_at=expires_at,
+        idle_seconds=idle_seconds,
+    )
+
+
+def record_proof(
+    principal: Principal, *, purpose: str, method: str, acr: str, actor: Actor
+) -> SignIn:
+    """Keep a fresh proof for `purpose`, raise the assurance, rotate the token (F1)."""
+    at = clock.now()
+    row = get(principal.session_id)
+    amr = [*row.amr, *([method] if method not in row.amr else [])]
+    stronger = max(row.acr, acr)
+    proofs = {**row.proofs, purpose: {"at": at.isoformat(), "acr": acr}}
+    record(
+        events.STEP_UP_SUCCEEDED, resource=row, actor=actor, purpose=purpose, method=method, acr=acr
+    )
+    return rotate(
+        principal.session_id,
+        (ACTIVE,),
+        amr=amr,
+        acr=stronger,
+        proofs=proofs,
+        mfa_time=at if acr != "aal1" else row.mfa_time,
+    )
+
+
+def make_room(user_id: UUID, actor_type: str, *, actor: Actor) -> None:
+    """Hold the limit of concurrent sessions: end the oldest, or refuse (J2).
+
+    The account row is locked first, so parallel sign-ins count one another (AT-126).
+    Raises SessionLimitReached where the policy refuses.
+    """
+    settings = AuthSettings.current()
+    limit = settings.session_policy(actor_type).max_sessions
+    session().execute(select(_U.id).where(_U.id == user_id).with_for_update())
+    live = session().execute(
+        select(_S.id)
+        .where(
+            _S.user_id == user_id,
+            _S.state == ACTIVE,
+            _S.expires_at > clock.now(),
+        )
+        .order_by(_S.id.desc())
+    )
+    surplus = [row.id for row in live][limit - 1 :]
+    if not surplus:
+        return
+    if settings.SESSION_LIMIT_ACTION == "refuse":
+        raise SessionLimitReached
+    _end(surplus, "limit")
+    record(
+        events.SESSION_LIMIT_REACHED,
+        resource=("user_account", user_id),
+        actor=actor,
+        limit=limit,
+    )
+
+
+def touch(principal: Principal) -> None:
+    """Write the last activity, at most every SESSION_TOUCH_SECONDS, in its own transaction."""
+    at = clock.now()
+    due = timedelta(seconds=AuthSettings.current().SESSION_TOUCH_SECONDS)
+    if at - principal.last_activity_at < due:
+        return
+    statement = (
+        update(_S)
+        .where(_S.id == principal.session_id, _S.state == ACTIVE)
+        .values(last_activity_at=at)
+        .execution_options(synchronize_session=False)
+    )
+    session().rollback()
+    with transaction():
+        session().execute(statement)
+
+
+def get(session_id: UUID | None) -> IAMAuthSession:
+    """Return one session as stored now. Raises NotFound."""
+    found = session().scalar(
+        select(_S).where(_S.id == session_id).execution_options(populate_existing=True)
+    )
+    if found is None:
+        raise NotFound
+    return found
+
+
+def owner(principal: Principal) -> IAMUserAccount:
+    """Return the account of a session as stored now. Raises NotFound."""
+    found = session().scalar(
+        select(_U).where(_U.id == principal.user_id).execution_options(populate_existing=True)
+    )
+    if found is None:
+        raise NotFound
+    return found
+
+
+def tenant_of(user: IAMUserAccount) -> IAMTenant:
+    """Return the tenant of an account that was already loaded in its scope."""
+    tenant = session().get(IAMTenant, user.tenant_id)
+    if tenant is None:
+        raise NotFound
+    return tenant
+
+
+def end_quietly(session_id: UUID, reason: str) -> None:
+    """End a session that another one replaces; no audit row of its own."""
+    _end([session_id], reason)
+
+
+def get_of(user_id: UUID, session_id: UUID | None) -> IAMAuthSession:
+    """Return one session of the user. Raises NotFound for another person's."""
+    row = get(session_id)
+    if row.user_id != user_id:
+        raise NotFound
+    return row
+
+
+def list_live(user_id: UUID) -> list[IAMAuthSession]:
+    """Return the user's full, unexpired sessions, newest first."""
+    return [row for row in session().scalars(_live_of(user_id)) if not _is_idle(row, clock.now())]
+
+
+def revoke(session_id: UUID, reason: str, *, actor: Actor) -> None:
+    """End one session. Raises NotFound where it is not live any more."""
+    row = get(session_id)
+    if not _end([session_id], reason):
+        raise NotFound
+    event = events.LOGOUT if reason == "logout" else events.SESSION_REVOKED
+    details = {} if reason == "logout" else {"reason": reason, "count": 1}
+    record(event, resource=row, subject_id=row.user_id, actor=actor, **details)
+    _announce(row.user_id, reason)
+
+
+def revoke_all(
+    user_id: UUID, reason: str, *, except_id: UUID | None = None, actor: Actor
+) -> int:
+    """End every session of a user, pending ones too, but for `except_id`; return how many."""
+    found = session().execute(select(_S.id).where(_S.user_id == user_id, _S.state.in_(LIVE)))
+    ended = _end([row.id for row in found if row.id != except_id], reason)
+    if ended:
+        record(
+            events.SESSION_REVOKED,
+            resource=("user_account", user_id),
+            actor=actor,
+            reason=reason,
+            count=ended,
+        )
+        _announce(user_id, reason)
+    return ended
+
+
+def revoke_device(device_id: UUID, *, except_id: UUID | None = None, actor: Actor) -> int:
+    """End the sessions of one device; return how many."""
+    found = session().execute(select(_S.id).where(_S.device_id == device_id, _S.state.in_(LIVE)))
+    ended = _end([row.id for row in found if row.id != except_id], "device_revoked")
+    if ended:
+        record(
+            events.SESSION_REVOKED,
+            resource=("device", device_id),
+            actor=actor,
+            reason="device_revoked",
+            count=ended,
+        )
+    return ended
+
+
+def _live_of(user_id: UUID) -> Any:
+    return (
+        select(_S)
+        .where(_S.user_id == user_id, _S.state == ACTIVE, _S.expires_at > clock.now())
+        .order_by(_S.id.desc())
+        .limit(200)
+    )
+
+
+def _end(session_ids: list[UUID], reason: str) -> int:
+    if not session_ids:
+        return 0
+    statement = (
+        update(_S)
+        .where(_S.id.in_(session_ids), _S.state.in_(LIVE))
+        .values(state=REVOKED, revoke_reason=reason, logout_time=clock.now())
+        .execution_options(synchronize_session=False)
+    )
+    return int(session().execute(statement).rowcount)  # type: ignore[attr-defined]
+
+
+def _announce(user_id: UUID, reason: str) -> None:
+    after_commit(lambda: signals.session_revoked.send(str(user_id), reason=reason))
+
+
+def _lifetime(
+    actor_type: str, state: str, remember: bool, at: datetime
+) -> tuple[datetime, int]:
+    settings = AuthSettings.current()
+    if state == PENDING:
+        wait = timedelta(minutes=settings.LOGIN_PENDING_MINUTES)
+        return at + wait, int(wait.total_seconds())
+    policy = settings.session_policy(actor_type)
+    if remember and policy.remember_days:
+        length = timedelta(days=policy.remember_days)
+        return at + length, int(length.total_seconds())
+    return at + timedelta(minutes=policy.absolute_minutes), policy.idle_minutes * 60
+
+
+def _is_idle(row: Any, at: datetime) -> bool:
+    return bool(at > row.last_activity_at + timedelta(seconds=row.idle_seconds))
+
+
+def _is_live(row: Row[Any], ip: str | None, at: datetime) -> bool:
+    if row.state not in LIVE or at >= row.expires_at or _is_idle(row, at):
+        return False
+    if not may_act(row.status, row.tenant_status):
+        return False
+    return row.ip == ip or not AuthSettings.current().SESSION_BIND_IP
+
+
+def _principal(row: Row[Any], at: datetime) -> Principal:
+    grants = services_rbac.resolve(
+        row.tenant_id,
+        row.user_id,
+        tenant_version=row.tenant_version,
+        user_version=row.user_version,
+        at=at,
+    )
+    name = row.display_name or f"{row.first_name} {row.last_name}".strip() or row.username
+    return Principal(
+        user_id=row.user_id, tenant_id=row.tenant_id, session_id=row.id, device_id=row.device_id,
+        username=row.username, display_name=name, actor_type=row.actor_type,
+        parent_id=row.parent_id, state=row.state, stage=row.stage, remember=row.remember,
+        amr=tuple(row.amr), acr=row.acr, login_time=row.login_time, auth_time=row.auth_time,
+        mfa_time=row.mfa_time, last_activity_at=row.last_activity_at, expires_at=row.expires_at,
+        proofs=row.proofs or {}, language=row.language, timezone=row.timezone,
+        next_url=row.next_url, grants=grants,
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""Configurations of the stand-alone service, and the list of every settings section."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from .auth.settings import AuthSettings
+from .auth.settings_mfa import MfaSettings
+from .auth.settings_password import PasswordSettings
+from .core.runtime import CoreSettings
+from .core.settings import Section
+from .notify.settings import NotifySettings
+from .risk.settings import RiskSettings
+from .tenancy.settings import TenancySettings
+
+SECTIONS: tuple[type[Section], ...] = (
+    CoreSettings,
+    AuthSettings,
+    PasswordSettings,
+    MfaSettings,
+    RiskSettings,
+    NotifySettings,
+    TenancySettings,
+)
+
+
+class Production:
+    """Defaults that are safe on the open network."""
+
+    IAM_ENV = "production"
+    SESSION_COOKIE_SECURE = True
+    SESSION_COOKIE_HTTPONLY = True
+    SESSION_COOKIE_SAMESITE = "Lax"
+    SESSION_COOKIE_NAME = "__Host-iam_flask"
+    PREFERRED_URL_SCHEME = "https"
+    MAX_CONTENT_LENGTH = 1024 * 1024
+    MAX_FORM_MEMORY_SIZE = 256 * 1024
+    MAX_FORM_PARTS = 200
+    PROPAGATE_EXCEPTIONS = False
+    TRAP_HTTP_EXCEPTIONS = False
+    ENGINE_OPTIONS: ClassVar[dict[str, Any]] = {
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        "pool_size": 10,
+        "max_overflow": 30,
+        "pool_timeout": 10,
+    }
+
+
+class Development(Production):
+    """Plain HTTP on this machine; derived keys are allowed, with a warning."""
+
+    IAM_ENV = "development"
+    SESSION_COOKIE_SECURE = False
+    SESSION_COOKIE_NAME = "iam_flask"
+    PREFERRED_URL_SCHEME = "http"
+
+
+class Demo(Development):
+    """The seeded demonstration: loopback only, messages kept for the outbox page."""
+
+    IAM_ENV = "demo"
+
+
+class Testing(Development):
+    """For the test suite: errors are raised, not rendered."""
+
+    IAM_ENV = "testing"
+    TESTING = True
+
+
+CONFIGURATIONS = {
+    "production": Production,
+    "development": Development,
+    "demo": Demo,
+    "testing": Testing,
+}

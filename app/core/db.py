@@ -1,0 +1,198 @@
+"""Database base class, session access and the unit of work.
+
+The session is whichever Flask-SQLAlchemy instance the app registered: a host's
+own, or ours. `transaction()` is the one boundary and the only place that
+commits. Tenant scoping lives in `scoping.py` and is installed on that session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from flask import current_app
+from sqlalchemy import Engine, MetaData, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from .errors import IAMError, Unavailable
+from .ids import new_id
+from .types import BINARY_COLLATION, GUID
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+TABLE_OPTIONS = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": BINARY_COLLATION,
+    "mysql_row_format": "DYNAMIC",
+}
+_DEPTH = "iam_depth"
+_EVIDENCE = "iam_evidence"
+_AFTER_COMMIT = "iam_after_commit"
+_DEADLOCK_CODES = {1205, 1213}
+
+
+class Base(DeclarativeBase):
+    """Base of every `iam_*` model; own MetaData, so a host's tables stay apart."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    __table_args__: ClassVar[Any] = TABLE_OPTIONS
+
+    id: Mapped[UUID] = mapped_column(GUID(), primary_key=True, default=new_id, sort_order=-10)
+
+
+class TenantScoped:
+    """Mixin of every table that belongs to one tenant; queries on it are scoped."""
+
+    tenant_id: Mapped[UUID] = mapped_column(GUID(), sort_order=-9)
+
+
+def session() -> Session:
+    """Return the database session of the current app context."""
+    return cast(Session, current_app.extensions["sqlalchemy"].session())
+
+
+def engine() -> Engine:
+    """Return the engine behind the session of the current app context."""
+    return cast(Engine, session().get_bind())
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """Run a block as one unit of work: commit at its end, roll back on any exception.
+
+    A block inside another joins it. A refusal that `keeps_evidence` rolls the
+    work back and writes the audit rows recorded so far in a fresh transaction.
+    Raises Unavailable where the database is away or reports a lost lock race.
+    """
+    current = session()
+    if current.info.get(_DEPTH):
+        yield current
+        return
+    current.info[_DEPTH] = 1
+    try:
+        _begin_write(current)
+        yield current
+        current.commit()
+    except BaseException as error:
+        _abandon(current, error)
+        raise _translated(error) from error
+    finally:
+        current.info.pop(_DEPTH, None)
+        current.info.pop(_EVIDENCE, None)
+        callbacks = current.info.pop(_AFTER_COMMIT, [])
+    _run_after_commit(callbacks)
+
+
+def transaction_open() -> bool:
+    """Return whether a unit of work is running in this context."""
+    return bool(session().info.get(_DEPTH))
+
+
+def after_commit(callback: Callable[[], None]) -> None:
+    """Run `callback` once the current work is committed; it is dropped on rollback."""
+    current = session()
+    current.info.setdefault(_AFTER_COMMIT, []).append(callback)
+
+
+def keep_evidence(row: Callable[[], Base]) -> None:
+    """Remember how to rebuild an audit row should the work be refused."""
+    session().info.setdefault(_EVIDENCE, []).append(row)
+
+
+def end_read() -> None:
+    """Give the connection back before something slow (a password hash, the network).
+
+    A pooled connection held through a hash would be a second, hidden queue.
+    """
+    current = session()
+    if not current.info.get(_DEPTH):
+        current.commit()
+
+
+def _begin_write(current: Session) -> None:
+    # SQLite upgrades a read transaction to a write one only if nobody wrote since:
+    # otherwise it fails at once instead of waiting. So a write takes the lock first.
+    if current.get_bind().dialect.name != "sqlite":
+        return
+    if current.new or current.dirty or current.deleted:
+        return
+    if current.in_transaction():
+        current.commit()
+    current.connection(execution_options={"iam_write": True})
+
+
+def _abandon(current: Session, error: BaseException) -> None:
+    evidence = current.info.get(_EVIDENCE, [])
+    current.info.pop(_AFTER_COMMIT, None)
+    current.rollback()
+    if not evidence or not getattr(error, "keeps_evidence", False):
+        return
+    _begin_write(current)
+    current.add_all([rebuild() for rebuild in evidence])
+    current.commit()
+
+
+def _translated(error: BaseException) -> BaseException:
+    if isinstance(error, DBAPIError) and is_outage(error):
+        return Unavailable(code="database.unavailable")
+    return error
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return whether `error` means that the database is away, read-only or overloaded."""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return isinstance(error, DBAPIError) and error.connection_invalidated
+    return True
+
+
+def is_lost_race(error: BaseException) -> bool:
+    """Return whether the engine chose this transaction as a deadlock victim."""
+    original = getattr(error, "orig", None)
+    code = original.args[0] if original is not None and original.args else None
+    return code in _DEADLOCK_CODES
+
+
+def _run_after_commit(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        try:
+            callback()
+        except Exception:  # the work is committed; a listener's fault must not undo the answer
+            current_app.logger.exception("after-commit callback failed")
+
+
+def prepare_sqlite(engine: Any) -> None:
+    """Make an SQLite engine of our own behave: WAL, foreign keys, waiting writers."""
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "busy_timeout=15000",
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        write = connection.get_execution_options().get("iam_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def refused(error: BaseException) -> bool:
+    """Return whether `error` is one of our typed refusals."""
+    return isinstance(error, IAMError)

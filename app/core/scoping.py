@@ -1,0 +1,193 @@
+"""Automatic tenant scoping of every query on `iam_*` tables (requirement K1).
+
+A scope is a tenant, or an explicit exemption with a reason. Without one, a query
+on tenant data raises. Installed as session events, so that joins, subqueries,
+relationship loads, bulk updates and deletes are all covered; text and Core
+statements that name our tables are refused unless the scope is an exemption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import event
+from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import TextClause
+
+from .db import Base, TenantScoped
+from .errors import TenantContextMissing
+
+PREFIX = "iam_"
+EXEMPT = "iam_unscoped"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The tenant that queries may see; None together with a reason means every tenant."""
+
+    tenant_id: UUID | None
+    reason: str = ""
+
+
+_scope: ContextVar[Scope | RequestScope | None] = ContextVar("iam_scope", default=None)
+
+
+class RequestScope:
+    """The scope of one request: the tenant is looked up when the first query needs it."""
+
+    def __init__(self, resolver: Callable[[], UUID]) -> None:
+        self._resolver: Callable[[], UUID] | None = resolver
+        self._token = _scope.set(self)
+
+    def resolve(self) -> Scope | None:
+        """Return the tenant's scope; a query made while resolving must be exempt."""
+        if self._resolver is None:
+            return None
+        resolver, self._resolver = self._resolver, None
+        tenant_id = resolver()
+        if _scope.get() is self:
+            _scope.set(Scope(tenant_id))
+        return _current()
+
+    def leave(self) -> None:
+        """Restore what was in scope before the request."""
+        _scope.reset(self._token)
+
+
+def _current() -> Scope | None:
+    found = _scope.get()
+    return found.resolve() if isinstance(found, RequestScope) else found
+
+
+def current_tenant_id() -> UUID:
+    """Return the tenant in scope. Raises TenantContextMissing where there is none."""
+    scope = _current()
+    if scope is None or scope.tenant_id is None:
+        raise TenantContextMissing("no tenant in scope")
+    return scope.tenant_id
+
+
+def enter_tenant(tenant_id: UUID) -> None:
+    """Put the rest of this context (a request) into a tenant."""
+    _scope.set(Scope(tenant_id))
+
+
+def leave_tenant() -> None:
+    """Forget the tenant of this context; queries raise again."""
+    _scope.set(None)
+
+
+@contextmanager
+def tenant_scope(tenant_id: UUID) -> Iterator[None]:
+    """Run a block inside one tenant."""
+    token = _scope.set(Scope(tenant_id))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+@contextmanager
+def unscoped(reason: str) -> Iterator[None]:
+    """Run a block over all tenants; `reason` says why it may."""
+    token = _scope.set(Scope(None, reason))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def exempt(reason: str) -> dict[str, Any]:
+    """Return execution options that exempt one statement from scoping, with its reason."""
+    return {EXEMPT: reason}
+
+
+def install(target: Any) -> None:
+    """Listen on a session factory (Flask-SQLAlchemy's scoped session)."""
+    if getattr(target, "_iam_scoped", False):
+        return
+    event.listen(target, "do_orm_execute", _scope_statement)
+    event.listen(target, "before_flush", _scope_new_rows)
+    target._iam_scoped = True  # noqa: SLF001 - one session factory may serve several apps
+
+
+def _scope_statement(state: ORMExecuteState) -> None:
+    if state.execution_options.get(EXEMPT) or state.is_column_load:
+        return
+    if not _selects_scoped_rows(state):
+        _refuse_bare_sql(state.statement)
+        return
+    scope = _current()
+    if scope is None:
+        raise TenantContextMissing(f"no tenant in scope for: {_tables(state.statement)}")
+    if scope.tenant_id is None:
+        return
+    tenant_id = scope.tenant_id
+    state.statement = state.statement.options(
+        with_loader_criteria(
+            TenantScoped,
+            lambda cls: cls.tenant_id == tenant_id,
+            include_aliases=True,
+            propagate_to_loaders=True,
+            track_closure_variables=True,
+        )
+    )
+
+
+def _selects_scoped_rows(state: ORMExecuteState) -> bool:
+    # An INSERT takes no criteria: its values are checked on flush or exempted by name.
+    if not state.is_orm_statement or state.is_insert:
+        return False
+    return any(issubclass(mapper.class_, TenantScoped) for mapper in state.all_mappers)
+
+
+def _refuse_bare_sql(statement: Any) -> None:
+    scope = _current()
+    if scope is not None and scope.tenant_id is None:
+        return
+    if isinstance(statement, TextClause):
+        named = PREFIX in statement.text.lower()
+    else:
+        named = any(_is_scoped_table(name) for name in _tables(statement))
+    if named:
+        raise TenantContextMissing("bare SQL on tenant tables outside an exemption")
+
+
+def _tables(statement: Any) -> set[str]:
+    return {
+        element.name
+        for element in visitors.iterate(statement)
+        if element.__visit_name__ == "table"
+    }
+
+
+def _is_scoped_table(name: str) -> bool:
+    table = Base.metadata.tables.get(name)
+    return table is not None and "tenant_id" in table.c
+
+
+def _scope_new_rows(current: Session, _context: Any, _instances: Any) -> None:
+    for row in current.new:
+        if isinstance(row, TenantScoped):
+            _check_row(row)
+    for row in current.dirty:
+        if isinstance(row, TenantScoped):
+            _check_row(row)
+
+
+def _check_row(row: TenantScoped) -> None:
+    scope = _current()
+    if scope is None:
+        raise TenantContextMissing(f"no tenant in scope for a new {type(row).__name__}")
+    if scope.tenant_id is None:
+        return
+    if row.tenant_id is None:
+        row.tenant_id = scope.tenant_id
+    if row.tenant_id != scope.tenant_id:
+        raise TenantContextMissing(f"a {type(row).__name__} of another tenant")

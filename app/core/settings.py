@@ -1,0 +1,106 @@
+"""Settings: declared once, typed, documented; read from the app, the environment or a file.
+
+Each package declares a `Section`. The same declaration yields validation at
+start, `.env.example` and `docs/reference/settings.md`. Precedence: `app.config`,
+environment, `<NAME>_FILE` (a path whose content is the value), default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+from flask import current_app
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from .errors import Misconfigured
+
+EXTENSION = "iam"
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""A list written with commas in the environment, any sequence of strings in `app.config`."""
+
+
+def setting(default: Any, description: str, *, secret: bool = False, **limits: Any) -> Any:
+    """Declare one setting: default, a sentence for people, limits as pydantic knows them."""
+    return Field(
+        default,
+        description=description,
+        repr=not secret,
+        json_schema_extra={"secret": secret},
+        validate_default=False,
+        **limits,
+    )
+
+
+class Section(BaseModel):
+    """One package's settings; field names are the names in the environment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    title: ClassVar[str] = ""
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any], environ: Mapping[str, str]) -> Self:
+        """Read and validate the section. Raises Misconfigured naming each bad setting."""
+        values = {}
+        for name in cls.model_fields:
+            found, value = _lookup(name, config, environ)
+            if found:
+                values[name] = value
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise Misconfigured(_explain(error)) from None
+
+    @classmethod
+    def current(cls) -> Self:
+        """Return this section as loaded for the current app."""
+        section: Self = current_app.extensions[EXTENSION].settings[cls]
+        return section
+
+
+def _lookup(name: str, config: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[bool, Any]:
+    if config.get(name) is not None:
+        return True, config[name]
+    if environ.get(name, "") != "":
+        return True, environ[name]
+    path = environ.get(f"{name}_FILE") or config.get(f"{name}_FILE")
+    if not path:
+        return False, None
+    try:
+        return True, Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise Misconfigured(f"{name}_FILE cannot be read: {error.strerror}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    parts = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors() if item["loc"]]
+    return "Invalid settings: " + "; ".join(parts)
+
+
+def refuse_unknown(names: Mapping[str, Any], known: set[str]) -> None:
+    """Raise Misconfigured for an `IAM_…` name nobody declared: a typo must not pass (AT-466)."""
+    unknown = sorted(
+        name
+        for name in names
+        if name.startswith("IAM_")
+        and not name.startswith("IAM_TEST_")
+        and name.removesuffix("_FILE") not in known
+        and name not in known
+    )
+    if unknown:
+        raise Misconfigured(f"Unknown settings: {', '.join(unknown)}")
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process environment."""
+    return os.environ

@@ -1,0 +1,89 @@
+"""The demonstration: `python -m app.demo` prepares, seeds and serves it on loopback.
+
+Everything lives under `instance/`; a second run keeps it. `python -m app.demo totp`
+prints the administrators' current codes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pyotp
+import waitress
+from db.seed import seed, set_url
+
+from .cli import prepare_database
+from .core import clock, crypto, rng
+from .core.settings import environment
+from .factory import create_app
+
+HOST = "127.0.0.1"
+THREADS = 32
+FOLDER = Path.cwd() / "instance"
+
+
+def main() -> None:
+    """Run the demonstration, or print codes."""
+    if sys.argv[1:] == ["totp"]:
+        _print_codes()
+        return
+    port = int(environment().get("PORT", "5000"))
+    app = create_app({"IAM_ENV": "demo", "IAM_BASE_URL": f"http://{HOST}:{port}", **_keys()})
+    with app.app_context():
+        prepare_database()
+        list(seed(FOLDER))
+    _announce(set_url(FOLDER, f"http://{HOST}:{port}"))
+    try:
+        waitress.serve(
+            app, host=HOST, port=port, threads=THREADS, ident=None, clear_untrusted_proxy_headers=True
+        )
+    except KeyboardInterrupt:
+        pass
+    click.echo("\nStopped.")
+
+
+def _keys() -> dict[str, str]:
+    """Return the demonstration's own keys, made at the first run and kept."""
+    path = FOLDER / "keys.json"
+    if not path.is_file():
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keys = {"FLASK_SECRET_KEY": rng.token(), "MFA_ENCRYPTION_KEY": crypto.new_fernet_key()}
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(keys, file)
+    kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return kept
+
+
+def _announce(content: dict[str, Any]) -> None:
+    url = content["url"]
+    click.echo(f"\nAddress    {url}")
+    click.echo(f"Messages   {url}/dev/outbox\n")
+    click.echo(f"{'username':<16} {'password':<30} {'roles':<16} second factor")
+    for user in content["users"].values():
+        factor = "make totp" if user["totp_secret"] else "enrol one"
+        roles = ", ".join(user["roles"])
+        click.echo(f"{user['username']:<16} {user['password']:<30} {roles:<16} {factor}")
+    click.echo("\nCtrl-C ends it.")
+
+
+def _print_codes() -> None:
+    path = FOLDER / "demo.json"
+    if not path.is_file():
+        raise click.ClickException("no demonstration here yet: run `make demo` first")
+    users = json.loads(path.read_text(encoding="utf-8"))["users"].values()
+    now = clock.now()
+    left = 30 - int(now.timestamp()) % 30
+    for user in users:
+        if user["totp_secret"]:
+            code = pyotp.TOTP(user["totp_secret"]).at(now)
+            click.echo(f"{user['username']:<16} {code}   for {left} more seconds")
+
+
+if __name__ == "__main__":
+    main()

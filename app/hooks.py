@@ -1,0 +1,24 @@
+"""Hooks: the few decisions a host may change. Subclass, override, pass to `IAM(hooks=…)`.
+
+Called inside our transaction; raising a typed error refuses the act. To be told
+afterwards, listen to `signals` instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Hooks:
+    """Every method may be overridden; the defaults change nothing."""
+
+    def before_user_created(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the values an account is created with; raise to refuse."""
+        return values
+
+    def may_sign_in(self, user: Any) -> None:
+        """Raise a typed error to refuse a sign-in that is otherwise complete."""
+
+    def after_login_url(self, user: Any) -> str | None:
+        """Return where a person lands without a `next`, or None for the setting."""
+        return None

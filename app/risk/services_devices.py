@@ -1,0 +1,167 @@
+"""Devices: the browsers a person signs in from, recognised by a signed random cookie.
+
+The cookie proves nothing about who someone is. It gives a known browser its own
+budget of attempts, names sessions for people, and shows when a browser is new.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, update
+from ua_parser import parse
+
+from ..audit import events
+from ..audit.services_audit import record
+from ..core import clock, rng
+from ..core.actor import Actor
+from ..core.crypto import keyring, token_digest
+from ..core.db import session
+from ..core.errors import NotFound
+from .models import IAMDevice
+from .settings import RiskSettings
+
+_LABEL = "device-cookie"
+_MOBILE = {"Android", "iOS", "Windows Phone"}
+
+
+def new_cookie() -> str:
+    """Return a signed cookie value for a browser that has none."""
+    return str(keyring().serializer(_LABEL).dumps(rng.token()))
+
+
+def read_cookie(value: str | None) -> bytes | None:
+    """Return the digest that names the browser, or None for a missing or forged cookie."""
+    if not value or len(value) > 512:
+        return None
+    max_age = RiskSettings.current().DEVICE_COOKIE_DAYS * 86400
+    ok, secret = keyring().serializer(_LABEL).loads_unsafe(value, max_age=max_age)
+    return token_digest(secret) if ok and isinstance(secret, str) else None
+
+
+def find_device(user_id: UUID, browser: bytes | None) -> IAMDevice | None:
+    """Return the user's device of this browser, if any and not revoked."""
+    if browser is None:
+        return None
+    return session().scalar(
+        select(IAMDevice).where(
+            IAMDevice.user_id == user_id,
+            IAMDevice.browser_digest == browser,
+            IAMDevice.revoked_at.is_(None),
+        )
+    )
+
+
+def remember_device(
+    user_id: UUID, browser: bytes, device: IAMDevice | None, *, actor: Actor
+) -> IAMDevice:
+    """Return the device of this browser, created or marked as seen now."""
+    at = clock.now()
+    if device is None:
+        device = _revived(user_id, browser) or _new_device(user_id, browser, at, actor)
+        session().add(device)
+    device.last_seen_at = at
+    device.last_ip = actor.ip
+    return device
+
+
+def mark_known(device_id: UUID | None) -> bool:
+    """Mark a device as proved by a complete sign-in; return whether it was new."""
+    if device_id is None:
+        return False
+    result = session().execute(
+        update(IAMDevice)
+        .where(IAMDevice.id == device_id, IAMDevice.known.is_(False))
+        .values(known=True)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(result.rowcount)  # type: ignore[attr-defined]
+
+
+def list_devices(user_id: UUID) -> list[IAMDevice]:
+    """Return the user's devices, last seen first."""
+    statement = (
+        select(IAMDevice)
+        .where(
+            IAMDevice.user_id == user_id,
+            IAMDevice.revoked_at.is_(None),
+            IAMDevice.known.is_(True),
+        )
+        .order_by(IAMDevice.last_seen_at.desc())
+        .limit(100)
+    )
+    return list(session().scalars(statement))
+
+
+def get_device(user_id: UUID, device_id: UUID | None) -> IAMDevice:
+    """Return one device of the user. Raises NotFound."""
+    found = session().scalar(
+        select(IAMDevice).where(
+            IAMDevice.user_id == user_id,
+            IAMDevice.id == device_id,
+            IAMDevice.revoked_at.is_(None),
+        )
+    )
+    if found is None:
+        raise NotFound
+    return found
+
+
+def rename_device(device: IAMDevice, name: str, *, actor: Actor) -> None:
+    """Give a device a name of the person's choice."""
+    before, device.name = device.name, name
+    record(
+        events.DEVICE_RENAMED,
+        resource=device,
+        changes={"name": [before, name]},
+        actor=actor,
+        device=name,
+    )
+
+
+def revoke_device(device: IAMDevice, *, actor: Actor) -> None:
+    """Forget a device; the caller ends its sessions."""
+    device.revoked_at = clock.now()
+    device.trusted_until = None
+    record(events.DEVICE_REVOKED, resource=device, actor=actor, device=device.name)
+
+
+def describe(user_agent: str | None) -> tuple[str, str, str]:
+    """Return browser, operating system and kind (desktop, mobile, other) in plain words."""
+    found = parse((user_agent or "")[:400])
+    browser = found.user_agent.family if found.user_agent else "Unknown browser"
+    system = found.os.family if found.os else "unknown system"
+    if system in _MOBILE:
+        kind = "mobile"
+    else:
+        kind = "desktop" if found.os else "other"
+    return browser[:60], system[:60], kind
+
+
+def _revived(user_id: UUID, browser: bytes) -> IAMDevice | None:
+    # One row per person and browser: a revoked one comes back as if never seen.
+    device = session().scalar(
+        select(IAMDevice).where(IAMDevice.user_id == user_id, IAMDevice.browser_digest == browser)
+    )
+    if device is not None:
+        device.revoked_at = None
+        device.known = False
+        device.first_seen_at = clock.now()
+    return device
+
+
+def _new_device(user_id: UUID, browser: bytes, at: datetime, actor: Actor) -> IAMDevice:
+    name, system, kind = describe(actor.user_agent)
+    return IAMDevice(
+        tenant_id=actor.tenant_id,
+        user_id=user_id,
+        browser_digest=browser,
+        name=f"{name} on {system}"[:80],
+        browser=name,
+        os=system,
+        kind=kind,
+        known=False,
+        first_seen_at=at,
+        last_seen_at=at,
+    )

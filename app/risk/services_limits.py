@@ -1,0 +1,262 @@
+"""Attempt counters: charge first, verify afterwards (requirement C4).
+
+Each guessable act commits its counters in a short transaction of its own before
+anything is checked, so that parallel attempts cannot slip past a limit (AT-005).
+A `Streak` delays ever longer after failures in a row; a `Window` caps a number
+in a time. Counters of a success are given back with `clear`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.exc import OperationalError
+
+from ..core import clock
+from ..core.actor import Actor
+from ..core.db import is_lost_race, session, transaction, transaction_open
+from ..core.errors import TooManyAttempts
+from ..core.scoping import exempt
+from .models import IAMThrottle
+from .settings import RiskSettings
+
+NO_TENANT = UUID(int=0)
+ABSOLUTE_FAILURES = 100  # NIST SP 800-63B-4, 3.2.2
+_FOREVER = timedelta(days=3650)
+_EXEMPT = exempt("counters are keyed by tenant and serve the installation as a whole")
+_TABLE = IAMThrottle.__table__
+_RETRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """Failures in a row: `free` pass, then delays double from `delay` up to `longest`."""
+
+    free: int
+    delay: timedelta
+    longest: timedelta
+
+    def block_after(self, count: int, at: datetime) -> datetime | None:
+        """Return until when the next attempt is refused once `count` were made."""
+        if count >= ABSOLUTE_FAILURES:
+            return at + _FOREVER
+        if count < self.free:
+            return None
+        return at + min(self.delay * 2 ** min(count - self.free, 20), self.longest)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `limit` in `length`."""
+
+    limit: int
+    length: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One counter: a scope and whom it counts."""
+
+    scope: str
+    key: str
+    tenant_id: UUID = NO_TENANT
+
+    @property
+    def id(self) -> UUID:
+        """Return the row id, derived so that no secret or name stands in the table."""
+        raw = f"{self.tenant_id.hex}:{self.scope}:{self.key}".encode()
+        return UUID(bytes=hashlib.sha256(raw).digest()[:16])
+
+
+Policy = Streak | Window
+
+
+def _policies(settings: RiskSettings) -> Mapping[str, Policy]:
+    streak = Streak(
+        settings.MAX_LOGIN_ATTEMPTS,
+        timedelta(seconds=settings.LOGIN_DELAY_SECONDS),
+        timedelta(minutes=settings.LOCKOUT_DURATION_MINUTES),
+    )
+    quarter, hour = timedelta(minutes=15), timedelta(hours=1)
+    return {
+        "login.account": streak,
+        "login.device": streak,
+        "reauth": streak,
+        "mfa": streak,
+        "password.absolute": Streak(ABSOLUTE_FAILURES, _FOREVER, _FOREVER),
+        "login.ip": Window(settings.LOGIN_FAILURES_PER_IP, quarter),
+        "login.tenant": Window(settings.LOGIN_FAILURES_PER_TENANT, quarter),
+        "login.global": Window(settings.LOGIN_FAILURES_GLOBAL, quarter),
+        "reset.account": Window(settings.RESET_REQUESTS_PER_ACCOUNT, hour),
+        "reset.ip": Window(settings.RESET_REQUESTS_PER_IP, hour),
+        "link": Window(60, quarter),
+    }
+
+
+def charge(scope: str, *keys: Any, actor: Actor) -> None:
+    """Count one attempt on one bucket and commit it. Raises TooManyAttempts."""
+    charge_all([bucket(scope, *keys, actor=actor)])
+
+
+def bucket(scope: str, *keys: Any, actor: Actor) -> Bucket:
+    """Return the bucket of `keys` in the actor's tenant."""
+    return Bucket(scope, ":".join(str(key) for key in keys), actor.tenant_id)
+
+
+def charge_all(buckets: Iterable[Bucket]) -> None:
+    """Count one attempt on every bucket, or refuse and count none.
+
+    Raises TooManyAttempts with the longest wait; `details["scope"]` names the bucket.
+    """
+    if transaction_open():
+        raise RuntimeError("a charge commits on its own, before the work begins")
+    by_id = {item.id: item for item in buckets}
+    refused = _with_retry(lambda: _charge_once(by_id))
+    if refused:
+        scope, until = max(refused.items(), key=lambda item: item[1])
+        wait = int((until - clock.now()).total_seconds()) + 1
+        raise TooManyAttempts(retry_after=min(wait, 86400), scope=scope)
+
+
+def clear(scope: str, *keys: Any, actor: Actor) -> None:
+    """Forget the failures of one bucket after a success."""
+    clear_all([bucket(scope, *keys, actor=actor)])
+
+
+def clear_all(buckets: Iterable[Bucket]) -> None:
+    """Forget the failures of every bucket; joins the caller's transaction."""
+    ids = [item.id for item in buckets]
+    session().execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)), execution_options=_EXEMPT)
+
+
+def give_back(buckets: Iterable[Bucket]) -> None:
+    """Take one attempt off window counters after a success; joins the transaction."""
+    ids = sorted(item.id for item in buckets)
+    statement = update(_TABLE).where(_TABLE.c.id.in_(ids), _TABLE.c.count > 0)
+    session().execute(statement.values(count=_TABLE.c.count - 1), execution_options=_EXEMPT)
+
+
+def purge(before: datetime) -> int:
+    """Delete counters that nobody touched since `before`; return how many."""
+    settled = _TABLE.c.blocked_until.is_(None) | (_TABLE.c.blocked_until < before)
+    statement = delete(_TABLE).where(_TABLE.c.updated_at < before, settled)
+    result: Any = session().execute(statement, execution_options=_EXEMPT)
+    return int(result.rowcount)
+
+
+def network_of(ip: str | None) -> str:
+    """Return the unit that is counted: an IPv4 address or an IPv6 /64 (AT-434)."""
+    try:
+        address = ipaddress.ip_address(ip or "")
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def _with_retry(work: Callable[[], dict[str, datetime]]) -> dict[str, datetime]:
+    for attempt in range(_RETRIES):
+        try:
+            with transaction():
+                return work()
+        except Exception as error:  # noqa: BLE001 - only a lost lock race is tried again
+            cause = error.__cause__ if not isinstance(error, OperationalError) else error
+            if cause is None or not is_lost_race(cause) or attempt == _RETRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _charge_once(buckets: Mapping[UUID, Bucket]) -> dict[str, datetime]:
+    at = clock.now()
+    rows = _locked_rows(buckets, at)
+    policies = _policies(RiskSettings.current())
+    refused = {}
+    for row in rows:
+        until = _blocked_until(row, policies[row["scope"]], at)
+        if until is not None:
+            refused[row["scope"]] = until
+    if not refused:
+        _write([_counted(row, policies[row["scope"]], at) for row in rows])
+    return refused
+
+
+def _locked_rows(buckets: Mapping[UUID, Bucket], at: datetime) -> list[dict[str, Any]]:
+    rows = _select_locked(buckets)
+    if len(rows) < len(buckets):
+        _insert_missing(buckets, {row["id"] for row in rows}, at)
+        rows = _select_locked(buckets)
+    return rows
+
+
+def _select_locked(buckets: Mapping[UUID, Bucket]) -> list[dict[str, Any]]:
+    statement = (
+        select(_TABLE).where(_TABLE.c.id.in_(list(buckets))).order_by(_TABLE.c.id).with_for_update()
+    )
+    found = session().execute(statement, execution_options=_EXEMPT)
+    return [dict(row) for row in found.mappings()]
+
+
+def _insert_missing(buckets: Mapping[UUID, Bucket], present: set[UUID], at: datetime) -> None:
+    rows = [
+        {
+            "id": row_id,
+            "tenant_id": item.tenant_id,
+            "scope": item.scope,
+            "count": 0,
+            "window_ends_at": None,
+            "blocked_until": None,
+            "updated_at": at,
+        }
+        for row_id, item in sorted(buckets.items())
+        if row_id not in present
+    ]
+    if session().get_bind().dialect.name == "sqlite":
+        statement: Any = sqlite.insert(_TABLE).on_conflict_do_nothing()
+    else:
+        statement = insert(_TABLE).prefix_with("IGNORE", dialect="mysql")
+    session().execute(statement, rows, execution_options=_EXEMPT)
+
+
+def _blocked_until(row: Mapping[str, Any], policy: Policy, at: datetime) -> datetime | None:
+    if isinstance(policy, Streak):
+        until: datetime | None = row["blocked_until"]
+        return until if until is not None and until > at else None
+    ends: datetime | None = row["window_ends_at"]
+    return ends if ends is not None and ends > at and row["count"] >= policy.limit else None
+
+
+def _counted(row: Mapping[str, Any], policy: Policy, at: datetime) -> dict[str, Any]:
+    changed = dict(row) | {"updated_at": at}
+    if isinstance(policy, Streak):
+        changed["count"] = row["count"] + 1
+        changed["blocked_until"] = policy.block_after(changed["count"], at)
+        return changed
+    ends = row["window_ends_at"]
+    fresh = ends is None or ends <= at
+    changed["count"] = 1 if fresh else row["count"] + 1
+    changed["window_ends_at"] = at + policy.length if fresh else ends
+    return changed
+
+
+def _write(rows: list[dict[str, Any]]) -> None:
+    columns = ("count", "window_ends_at", "blocked_until", "updated_at")
+    if session().get_bind().dialect.name == "sqlite":
+        upsert: Any = sqlite.insert(_TABLE).values(rows)
+        upsert = upsert.on_conflict_do_update(
+            index_elements=["id"], set_={name: upsert.excluded[name] for name in columns}
+        )
+    else:
+        upsert = mysql.insert(_TABLE).values(rows)
+        upsert = upsert.on_duplicate_key_update({name: upsert.inserted[name] for name in columns})
+    session().execute(upsert, execution_options=_EXEMPT)

@@ -1,0 +1,37 @@
+"""Deletion of what time has made useless. The audit trail is never touched here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import delete
+
+from .auth.models import IAMActionToken, IAMAuthSession, IAMMfaChallenge
+from .core import clock
+from .core.db import session, transaction
+from .core.scoping import exempt
+from .notify import services_outbox
+from .risk import services_limits
+
+_EXEMPT = exempt("expired rows are deleted in every tenant")
+_KEEP = timedelta(days=30)
+
+
+def purge_expired() -> dict[str, int]:
+    """Delete expired sessions, challenges, links, counters and delivered messages."""
+    at = clock.now()
+    counts = {}
+    for model in (IAMAuthSession, IAMMfaChallenge, IAMActionToken):
+        with transaction():
+            counts[model.__tablename__] = _delete(model, model.expires_at < at - _KEEP)
+    with transaction():
+        counts["iam_throttle"] = services_limits.purge(at - timedelta(days=2))
+    counts["iam_outbox"] = services_outbox.purge()
+    return counts
+
+
+def _delete(model: Any, condition: Any) -> int:
+    statement = delete(model).where(condition).execution_options(synchronize_session=False)
+    result: Any = session().execute(statement, execution_options=_EXEMPT)
+    return int(result.rowcount)

@@ -1,0 +1,67 @@
+"""Tables of tenants and organizations, both trees.
+
+A tenant carries its own id as `tenant_id`, so that the one scoping rule holds
+for it as for any other row.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ..core.db import TABLE_OPTIONS, Base, TenantScoped
+from ..core.types import GUID, UTCDateTime, binary_string
+
+TENANT_TYPES = ("platform", "partner", "client", "tenant", "sponsor", "employer")
+ORGANIZATION_TYPES = ("partner", "client", "sponsor", "employer", "team")
+
+
+class IAMTenant(TenantScoped, Base):
+    """A tenant: nothing inside it is visible from another."""
+
+    __tablename__ = "iam_tenant"
+    __table_args__ = (
+        UniqueConstraint("slug"),
+        CheckConstraint("tenant_id = id", name="own_tenant"),
+        TABLE_OPTIONS,
+    )
+
+    parent_id: Mapped[UUID | None] = mapped_column(GUID(), ForeignKey("iam_tenant.id"))
+    type: Mapped[str] = mapped_column(binary_string(16))
+    slug: Mapped[str] = mapped_column(binary_string(63))
+    name: Mapped[str] = mapped_column(binary_string(120))
+    status: Mapped[str] = mapped_column(binary_string(16), default="active")
+    authz_version: Mapped[int] = mapped_column(Integer, default=1)
+    details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime())
+
+
+class IAMOrganization(TenantScoped, Base):
+    """An organization inside a tenant: the `parent_id` of users and of a host's objects."""
+
+    __tablename__ = "iam_organization"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "id"),
+        ForeignKeyConstraint(["tenant_id"], ["iam_tenant.id"]),
+        ForeignKeyConstraint(
+            ["tenant_id", "parent_id"], ["iam_organization.tenant_id", "iam_organization.id"]
+        ),
+        TABLE_OPTIONS,
+    )
+
+    parent_id: Mapped[UUID | None] = mapped_column(GUID())
+    type: Mapped[str] = mapped_column(binary_string(16))
+    name: Mapped[str] = mapped_column(binary_string(120))
+    status: Mapped[str] = mapped_column(binary_string(16), default="active")
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime())

@@ -1,0 +1,163 @@
+"""Tenants: the default one, new ones, and finding one by its slug.
+
+Works across tenants by nature, so every query here is an explicit exemption.
+Organizations inside a tenant are in `services_organizations`.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from ..audit import events
+from ..audit.services_audit import record
+from ..core import clock
+from ..core.actor import Actor, system_actor
+from ..core.db import session, transaction
+from ..core.errors import InvalidInput, NotFound
+from ..core.ids import new_id
+from ..core.scoping import unscoped
+from .errors import NoDefaultTenant, OrganizationCycle, SlugRefused, SlugTaken
+from .models import TENANT_TYPES, IAMTenant
+from .services_organizations import (
+    create_organization,
+    get_organization,
+    list_organizations,
+    update_organization,
+)
+from .settings import TenancySettings
+from .slugs import is_reserved, is_well_formed, skeleton
+
+__all__ = [
+    "create_organization",
+    "create_tenant",
+    "default_tenant_id",
+    "ensure_default_tenant",
+    "find_by_slug",
+    "get_organization",
+    "list_organizations",
+    "update_organization",
+]
+
+MAX_DEPTH = 32
+PLATFORM = "platform"
+ACTIVE = "active"
+
+
+def ensure_default_tenant(actor_label: str) -> IAMTenant:
+    """Return the default tenant, created where it is missing. Safe to repeat and to race."""
+    settings = TenancySettings.current()
+    with transaction(), unscoped("the default tenant is found by its slug"):
+        found = _by_slug(settings.IAM_DEFAULT_TENANT)
+        if found is not None:
+            return found
+        tenant_id = new_id()
+        try:
+            with session().begin_nested():
+                tenant = _insert(
+                    tenant_id,
+                    slug=settings.IAM_DEFAULT_TENANT,
+                    name=settings.IAM_DEFAULT_TENANT_NAME,
+                    kind=PLATFORM,
+                    parent_id=None,
+                )
+        except IntegrityError:  # another process was faster; read what it committed
+            found = _by_slug(settings.IAM_DEFAULT_TENANT, lock=True)
+            if found is None:
+                raise
+            return found
+        _record_created(tenant, system_actor(tenant_id, actor_label))
+        return tenant
+
+
+def default_tenant_id() -> UUID:
+    """Return the id of the default tenant. Raises NoDefaultTenant where it is missing."""
+    slug = TenancySettings.current().IAM_DEFAULT_TENANT
+    with unscoped("the default tenant is found by its slug"):
+        found = session().scalar(select(IAMTenant.id).where(IAMTenant.slug == slug))
+    if found is None:
+        raise NoDefaultTenant
+    return found
+
+
+def find_by_slug(slug: str) -> IAMTenant | None:
+    """Return the tenant with exactly this slug, or None."""
+    with unscoped("a tenant is found by its slug"):
+        return _by_slug(slug)
+
+
+def create_tenant(
+    slug: str, name: str, *, kind: str = "tenant", parent_id: UUID | None = None, actor: Actor
+) -> IAMTenant:
+    """Create a tenant; below `parent_id`, else below nothing.
+
+    Raises SlugRefused, SlugTaken, InvalidInput, NotFound for an unknown parent.
+    """
+    if kind not in TENANT_TYPES or kind == PLATFORM:
+        raise InvalidInput(field="type")
+    if not name.strip() or len(name) > 120:
+        raise InvalidInput(field="name")
+    if not is_well_formed(slug) or is_reserved(slug):
+        raise SlugRefused(field="slug")
+    with unscoped("a new tenant is compared with all others"):
+        _check_parent(parent_id)
+        _check_lookalikes(slug)
+        try:
+            with session().begin_nested():
+                tenant = _insert(
+                    new_id(), slug=slug, name=name.strip(), kind=kind, parent_id=parent_id
+                )
+        except IntegrityError:
+            raise SlugTaken(field="slug") from None
+        _record_created(tenant, actor.acting_as(tenant_id=tenant.id))
+    return tenant
+
+
+def _insert(
+    tenant_id: UUID, *, slug: str, name: str, kind: str, parent_id: UUID | None
+) -> IAMTenant:
+    tenant = IAMTenant(
+        id=tenant_id,
+        tenant_id=tenant_id,
+        parent_id=parent_id,
+        type=kind,
+        slug=slug,
+        name=name,
+        created_at=clock.now(),
+    )
+    session().add(tenant)
+    session().flush()
+    return tenant
+
+
+def _by_slug(slug: str, *, lock: bool = False) -> IAMTenant | None:
+    query = select(IAMTenant).where(IAMTenant.slug == slug)
+    return session().scalar(query.with_for_update() if lock else query)
+
+
+def _check_lookalikes(slug: str) -> None:
+    for other in session().scalars(select(IAMTenant.slug)):
+        if other == slug:
+            raise SlugTaken(field="slug")
+        if skeleton(other) == skeleton(slug):
+            raise SlugRefused(field="slug")
+
+
+def _check_parent(parent_id: UUID | None) -> None:
+    for _level in range(MAX_DEPTH):
+        if parent_id is None:
+            return
+        query = select(IAMTenant.parent_id, IAMTenant.status).where(IAMTenant.id == parent_id)
+        row = session().execute(query).first()
+        if row is None or row.status != ACTIVE:
+            raise NotFound
+        parent_id = row.parent_id
+    raise OrganizationCycle("Tenants cannot lie so many levels deep", field="parent_id")
+
+
+def _record_created(tenant: IAMTenant, actor: Actor) -> None:
+    changes = {"name": [None, tenant.name], "type": [None, tenant.type]}
+    record(events.TENANT_CREATED, resource=tenant, changes=changes, actor=actor, slug=tenant.slug)
+    session().flush()  # now: later, in the caller's scope, it is a row of another tenant

@@ -1,0 +1,393 @@
+-- Tables of the identity and access management package, for MySQL 8.4 or newer.
+-- Generated from the models by `flask iam schema`; changes here are lost.
+-- Load it into an empty database, or let `flask iam init-db` create the same tables.
+-- CREATE TRIGGER needs log_bin_trust_function_creators=ON where the binary log is on.
+
+SET NAMES utf8mb4;
+
+-- One event of the audit trail.
+CREATE TABLE iam_auth_log (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	action VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	severity VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	status VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	actor_type VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	actor_id BINARY(16),
+	on_behalf_of_id BINARY(16),
+	resource_type VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	resource_id BINARY(16),
+	subject_id BINARY(16),
+	changes JSON NOT NULL,
+	ip VARCHAR(45) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	user_agent VARCHAR(400) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	request_id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	session_hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	error VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	metadata JSON NOT NULL,
+	encoding_version SMALLINT NOT NULL,
+	occurred_at DATETIME(6) NOT NULL,
+	recorded_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_auth_log PRIMARY KEY (id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_auth_log_action ON iam_auth_log (tenant_id, action, id);
+
+CREATE INDEX ix_iam_auth_log_actor ON iam_auth_log (tenant_id, actor_id, id);
+
+CREATE INDEX ix_iam_auth_log_ip ON iam_auth_log (tenant_id, ip, id);
+
+CREATE INDEX ix_iam_auth_log_resource ON iam_auth_log (tenant_id, resource_id, id);
+
+CREATE INDEX ix_iam_auth_log_status ON iam_auth_log (tenant_id, status, id);
+
+CREATE INDEX ix_iam_auth_log_tenant_id_id ON iam_auth_log (tenant_id, id);
+
+-- iam_auth_log is append-only for everyone, also by hand (requirement M2).
+CREATE TRIGGER iam_auth_log_no_update BEFORE UPDATE ON iam_auth_log FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_auth_log is append-only';
+
+CREATE TRIGGER iam_auth_log_no_delete BEFORE DELETE ON iam_auth_log FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_auth_log is append-only';
+
+-- A message on its way. Recipient, subject and text live encrypted in `payload` (AT-044).
+CREATE TABLE iam_outbox (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	channel VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	purpose VARCHAR(48) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	payload MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	recipient_digest BINARY(32) NOT NULL,
+	range_digest BINARY(32),
+	country VARCHAR(3) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	status VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	attempts INTEGER NOT NULL,
+	next_attempt_at DATETIME(6) NOT NULL,
+	lease_until DATETIME(6),
+	expires_at DATETIME(6),
+	last_error VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	provider VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	provider_message_id VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	idempotency_key VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	user_id BINARY(16),
+	created_at DATETIME(6) NOT NULL,
+	sent_at DATETIME(6),
+	CONSTRAINT pk_iam_outbox PRIMARY KEY (id),
+	CONSTRAINT uq_iam_outbox_tenant_id_idempotency_key UNIQUE (tenant_id, idempotency_key)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_outbox_caps ON iam_outbox (tenant_id, created_at);
+
+CREATE INDEX ix_iam_outbox_drain ON iam_outbox (status, next_attempt_at);
+
+CREATE INDEX ix_iam_outbox_range ON iam_outbox (range_digest, created_at);
+
+CREATE INDEX ix_iam_outbox_recipient ON iam_outbox (recipient_digest, created_at);
+
+CREATE INDEX ix_iam_outbox_user ON iam_outbox (tenant_id, user_id);
+
+-- A tenant: nothing inside it is visible from another.
+CREATE TABLE iam_tenant (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	parent_id BINARY(16),
+	type VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	slug VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	name VARCHAR(120) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	status VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	authz_version INTEGER NOT NULL,
+	metadata JSON NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_tenant PRIMARY KEY (id),
+	CONSTRAINT uq_iam_tenant_slug UNIQUE (slug),
+	CONSTRAINT ck_iam_tenant_own_tenant CHECK (tenant_id = id),
+	CONSTRAINT fk_iam_tenant_parent_id FOREIGN KEY(parent_id) REFERENCES iam_tenant (id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- A counter of attempts; its id is derived from tenant, scope and subject.
+CREATE TABLE iam_throttle (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	scope VARCHAR(48) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	count INTEGER NOT NULL,
+	window_ends_at DATETIME(6),
+	blocked_until DATETIME(6),
+	updated_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_throttle PRIMARY KEY (id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_throttle_updated_at ON iam_throttle (updated_at);
+
+-- An organization inside a tenant: the `parent_id` of users and of a host's objects.
+CREATE TABLE iam_organization (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	parent_id BINARY(16),
+	type VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	name VARCHAR(120) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	status VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_organization PRIMARY KEY (id),
+	CONSTRAINT uq_iam_organization_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT fk_iam_organization_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id),
+	CONSTRAINT fk_iam_organization_tenant_id_parent_id FOREIGN KEY(tenant_id, parent_id) REFERENCES iam_organization (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- A permission, written `resource:action`.
+CREATE TABLE iam_permission (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	name VARCHAR(96) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	resource VARCHAR(48) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	action VARCHAR(48) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	description VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	CONSTRAINT pk_iam_permission PRIMARY KEY (id),
+	CONSTRAINT uq_iam_permission_tenant_id_name UNIQUE (tenant_id, name),
+	CONSTRAINT uq_iam_permission_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT fk_iam_permission_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- A role; it also holds what its parent holds.
+CREATE TABLE iam_role (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	name VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	description VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	parent_id BINARY(16),
+	is_system BOOL NOT NULL,
+	mfa_policy VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	created_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_role PRIMARY KEY (id),
+	CONSTRAINT uq_iam_role_tenant_id_name UNIQUE (tenant_id, name),
+	CONSTRAINT uq_iam_role_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT fk_iam_role_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id),
+	CONSTRAINT fk_iam_role_tenant_id_parent_id FOREIGN KEY(tenant_id, parent_id) REFERENCES iam_role (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- A permission held by a role, in a scope.
+CREATE TABLE iam_role_permission (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	role_id BINARY(16) NOT NULL,
+	permission_id BINARY(16) NOT NULL,
+	scope VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	conditions JSON NOT NULL,
+	CONSTRAINT pk_iam_role_permission PRIMARY KEY (id),
+	CONSTRAINT uq_iam_role_permission_tenant_id_role_id_permission_id_scope UNIQUE (tenant_id, role_id, permission_id, scope),
+	CONSTRAINT fk_iam_role_permission_tenant_id_role_id FOREIGN KEY(tenant_id, role_id) REFERENCES iam_role (tenant_id, id),
+	CONSTRAINT fk_iam_role_permission_tenant_id_permission_id FOREIGN KEY(tenant_id, permission_id) REFERENCES iam_permission (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- A person, or a machine, that can be signed in.
+CREATE TABLE iam_user_account (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	username VARCHAR(150) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	username_canonical VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	email VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	email_canonical VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	email_verified BOOL NOT NULL,
+	phone_number VARCHAR(20) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	phone_verified BOOL NOT NULL,
+	first_name VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	last_name VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	display_name VARCHAR(120) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	picture_url VARCHAR(500) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	language VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	timezone VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	parent_id BINARY(16),
+	actor_type VARCHAR(24) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	status VARCHAR(24) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	password_hash VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	password_changed_at DATETIME(6),
+	authz_version INTEGER NOT NULL,
+	mfa_grace_until DATETIME(6),
+	last_login_at DATETIME(6),
+	metadata JSON NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	updated_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_user_account PRIMARY KEY (id),
+	CONSTRAINT uq_iam_user_account_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT uq_iam_user_account_tenant_id_username_canonical UNIQUE (tenant_id, username_canonical),
+	CONSTRAINT uq_iam_user_account_tenant_id_email_canonical UNIQUE (tenant_id, email_canonical),
+	CONSTRAINT fk_iam_user_account_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id),
+	CONSTRAINT fk_iam_user_account_tenant_id_parent_id FOREIGN KEY(tenant_id, parent_id) REFERENCES iam_organization (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_user_account_status ON iam_user_account (tenant_id, status, id);
+
+-- A single-use link sent to a person (reset or set a password); only its digest is kept.
+CREATE TABLE iam_action_token (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	purpose VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	token_digest BINARY(32) NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	expires_at DATETIME(6) NOT NULL,
+	consumed_at DATETIME(6),
+	CONSTRAINT pk_iam_action_token PRIMARY KEY (id),
+	CONSTRAINT uq_iam_action_token_token_digest UNIQUE (token_digest),
+	CONSTRAINT fk_iam_action_token_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_action_token_expires_at ON iam_action_token (expires_at);
+
+CREATE INDEX ix_iam_action_token_user ON iam_action_token (tenant_id, user_id, purpose);
+
+-- A browser that a user has signed in from.
+CREATE TABLE iam_device (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	browser_digest BINARY(32) NOT NULL,
+	name VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	browser VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	os VARCHAR(60) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	kind VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	known BOOL NOT NULL,
+	first_seen_at DATETIME(6) NOT NULL,
+	last_seen_at DATETIME(6) NOT NULL,
+	last_ip VARCHAR(45) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	trusted_until DATETIME(6),
+	revoked_at DATETIME(6),
+	CONSTRAINT pk_iam_device PRIMARY KEY (id),
+	CONSTRAINT uq_iam_device_tenant_id_user_id_browser_digest UNIQUE (tenant_id, user_id, browser_digest),
+	CONSTRAINT uq_iam_device_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT fk_iam_device_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- An enrolled second factor; it counts once `confirmed_at` is set.
+CREATE TABLE iam_mfa_method (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	method VARCHAR(24) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	name VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	secret MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	destination VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	last_step BIGINT,
+	created_at DATETIME(6) NOT NULL,
+	confirmed_at DATETIME(6),
+	last_used_at DATETIME(6),
+	CONSTRAINT pk_iam_mfa_method PRIMARY KEY (id),
+	CONSTRAINT uq_iam_mfa_method_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT fk_iam_mfa_method_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_mfa_method_user ON iam_mfa_method (tenant_id, user_id, confirmed_at);
+
+-- A password hash that was in use before, so that it is not taken again.
+CREATE TABLE iam_password_history (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	password_hash VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_password_history PRIMARY KEY (id),
+	CONSTRAINT fk_iam_password_history_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_password_history_user ON iam_password_history (tenant_id, user_id, id);
+
+-- A single-use recovery code, kept as a keyed digest.
+CREATE TABLE iam_recovery_code (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	code_digest BINARY(32) NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	confirmed_at DATETIME(6),
+	used_at DATETIME(6),
+	CONSTRAINT pk_iam_recovery_code PRIMARY KEY (id),
+	CONSTRAINT uq_iam_recovery_code_tenant_id_user_id_code_digest UNIQUE (tenant_id, user_id, code_digest),
+	CONSTRAINT fk_iam_recovery_code_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- A role held by a user, in a scope, perhaps until a time.
+CREATE TABLE iam_user_role (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	role_id BINARY(16) NOT NULL,
+	scope VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	organization_id BINARY(16),
+	expires_at DATETIME(6),
+	assigned_by BINARY(16),
+	assigned_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_user_role PRIMARY KEY (id),
+	CONSTRAINT uq_iam_user_role_tenant_id_user_id_role_id UNIQUE (tenant_id, user_id, role_id),
+	CONSTRAINT fk_iam_user_role_tenant_id_role_id FOREIGN KEY(tenant_id, role_id) REFERENCES iam_role (tenant_id, id),
+	CONSTRAINT fk_iam_user_role_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id),
+	CONSTRAINT fk_iam_user_role_tenant_id_organization_id FOREIGN KEY(tenant_id, organization_id) REFERENCES iam_organization (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_user_role_role ON iam_user_role (tenant_id, role_id);
+
+-- A browser session, or a sign-in that is not complete yet (state `pending`).
+CREATE TABLE iam_auth_session (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	device_id BINARY(16),
+	token_digest BINARY(32) NOT NULL,
+	state VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	stage VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	remember BOOL NOT NULL,
+	next_url VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	amr JSON NOT NULL,
+	acr VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	proofs JSON NOT NULL,
+	login_time DATETIME(6) NOT NULL,
+	auth_time DATETIME(6) NOT NULL,
+	mfa_time DATETIME(6),
+	last_activity_at DATETIME(6) NOT NULL,
+	idle_seconds INTEGER NOT NULL,
+	expires_at DATETIME(6) NOT NULL,
+	logout_time DATETIME(6),
+	revoke_reason VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	ip VARCHAR(45) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	user_agent VARCHAR(400) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	CONSTRAINT pk_iam_auth_session PRIMARY KEY (id),
+	CONSTRAINT uq_iam_auth_session_token_digest UNIQUE (token_digest),
+	CONSTRAINT uq_iam_auth_session_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT fk_iam_auth_session_tenant_id_device_id FOREIGN KEY(tenant_id, device_id) REFERENCES iam_device (tenant_id, id),
+	CONSTRAINT fk_iam_auth_session_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_auth_session_expires_at ON iam_auth_session (expires_at);
+
+CREATE INDEX ix_iam_auth_session_state ON iam_auth_session (tenant_id, state, id);
+
+CREATE INDEX ix_iam_auth_session_user ON iam_auth_session (tenant_id, user_id, state, id);
+
+-- A request for a second factor: user, session, purpose and, where sent, a code.
+CREATE TABLE iam_mfa_challenge (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	session_id BINARY(16),
+	mfa_method_id BINARY(16),
+	method VARCHAR(24) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	purpose VARCHAR(48) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	code_digest BINARY(32),
+	outbox_id BINARY(16),
+	attempts INTEGER NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	expires_at DATETIME(6) NOT NULL,
+	consumed_at DATETIME(6),
+	superseded_at DATETIME(6),
+	CONSTRAINT pk_iam_mfa_challenge PRIMARY KEY (id),
+	CONSTRAINT fk_iam_mfa_challenge_tenant_id_mfa_method_id FOREIGN KEY(tenant_id, mfa_method_id) REFERENCES iam_mfa_method (tenant_id, id) ON DELETE CASCADE,
+	CONSTRAINT fk_iam_mfa_challenge_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_mfa_challenge_expires_at ON iam_mfa_challenge (expires_at);
+
+CREATE INDEX ix_iam_mfa_challenge_user ON iam_mfa_challenge (tenant_id, user_id, purpose, consumed_at);
+
+-- The version this file stands at, so that `flask iam init-db` continues from here.
+CREATE TABLE iam_alembic_version (
+	version_num VARCHAR(32) NOT NULL,
+	CONSTRAINT iam_alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+INSERT INTO iam_alembic_version (version_num) VALUES ('0001_foundation');
