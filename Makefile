@@ -90,7 +90,7 @@ format: $(VENV)/.installed-test ## rewrite the code in the project's format
 .PHONY: generate
 generate: $(VENV)/.installed ## rewrite the files generated from the code
 	$(STEP) 'generated files'
-	@$(BIN)/python -m flask --app wsgi iam generate
+	@env IAM_ENV=development FLASK_SECRET_KEY=generate $(BIN)/python -m flask --app wsgi iam generate
 
 .PHONY: lock
 lock: .venv-lock/.installed ## pin pyproject.toml in requirements*.txt (UPGRADE=1 takes newer ones)

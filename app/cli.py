@@ -13,8 +13,7 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import func, select
 
 from .audit.guards import missing_triggers
-from .auth import services_account_status, services_accounts, services_directory
-from .auth import services_password
+from .auth import services_account_status, services_accounts, services_directory, services_password
 from .auth.identity import canonical_username
 from .auth.models import IAMUserAccount
 from .authz import services_rbac
@@ -105,7 +104,7 @@ def _create_admin(username: str, email: str, role: str, password: str) -> str:
 def seed_demo() -> None:
     """Create the demonstration's people; harmless when repeated."""
     try:
-        from db.seed import seed  # the checkout has it, the wheel does not (AT-479)
+        from db.seed import seed  # noqa: PLC0415 - the wheel ships no seed (AT-479)
     except ImportError:
         raise click.ClickException("the demonstration runs from a checkout only") from None
     for line in seed(Path(current_app.instance_path)):
@@ -116,7 +115,8 @@ def seed_demo() -> None:
 @click.option("--deploy", is_flag=True, help="Fail on everything that production refuses.")
 def check(deploy: bool) -> None:
     """Look for settings that are missing, weak or contradictory."""
-    findings = list(run_checks(current_app._get_current_object()))  # type: ignore[attr-defined]
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    findings = list(run_checks(app))
     for finding in findings:
         click.echo(f"{finding.id:<10} {finding.text}")
     pending = not schema_migrations.is_current(engine())
@@ -206,7 +206,8 @@ def hash_calibrate(target_ms: float) -> None:
     click.echo(f"{'memory KiB':>12} {'time cost':>10} {'parallel':>9} {'ms':>8}")
     for row in hashing.calibrate(target_ms):
         click.echo(
-            f"{row.memory_kib:>12} {row.time_cost:>10} {row.parallelism:>9} {row.milliseconds:>8.1f}"
+            f"{row.memory_kib:>12} {row.time_cost:>10} {row.parallelism:>9}"
+            f" {row.milliseconds:>8.1f}"
         )
     click.echo("Next       set ARGON2_MEMORY_KIB, ARGON2_TIME_COST; hashes renew at sign-in")
 
@@ -285,6 +286,4 @@ def audit_verify() -> None:
         click.echo(f"missing    trigger {name}")
     if missing:
         sys.exit(1)
-    click.echo(f"Intact     append-only guards present, checked at {clock.now():%Y-%m-%d %H:%M} UTC")
-
-
+    click.echo(f"Intact     append-only guards stand, {clock.now():%Y-%m-%d %H:%M} UTC")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 import pyotp
 import waitress
+
 from db.seed import seed, set_url
 
 from .cli import prepare_database
@@ -38,12 +40,8 @@ def main() -> None:
         prepare_database()
         list(seed(FOLDER))
     _announce(set_url(FOLDER, f"http://{HOST}:{port}"))
-    try:
-        waitress.serve(
-            app, host=HOST, port=port, threads=THREADS, ident=None, clear_untrusted_proxy_headers=True
-        )
-    except KeyboardInterrupt:
-        pass
+    with suppress(KeyboardInterrupt):
+        waitress.serve(app, host=HOST, port=port, threads=THREADS, ident=None)
     click.echo("\nStopped.")
 
 

@@ -1,4 +1,4 @@
-"""Generated files: `.env.example`, the schema and the reference pages, from one declaration each."""
+"""Generated files: `.env.example`, the schema and the reference pages."""
 
 from __future__ import annotations
 

@@ -18,7 +18,3 @@ class Hooks:
 
     def may_sign_in(self, user: Any) -> None:
         """Raise a typed error to refuse a sign-in that is otherwise complete."""
-
-    def after_login_url(self, user: Any) -> str | None:
-        """Return where a person lands without a `next`, or None for the setting."""
-        return None

@@ -6,7 +6,6 @@ blueprints and handlers, and refuses to start production with weak secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,24 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from . import cli
-from .auth import csrf, current, http_errors, pages, routes_account, routes_login, routes_service
+from .audit import routes_admin as audit_admin
+from .auth import (
+    current,
+    http_errors,
+    pages,
+    routes_account,
+    routes_admin,
+    routes_factors,
+    routes_login,
+    routes_mfa,
+    routes_service,
+)
 from .auth.blueprint import IAMBlueprint, is_ours, template_loader
 from .auth.routes_service import iam_static
 from .auth.security import can
 from .auth.settings import AuthSettings
 from .auth.settings_password import PasswordSettings
+from .authz import routes_admin as roles_admin
 from .checks import run_checks
 from .config import SECTIONS
 from .core import db, i18n, scoping
@@ -33,24 +44,6 @@ from .core.settings import EXTENSION, Section, environment, refuse_unknown
 from .extensions import babel, limiter, login_manager
 from .extensions import db as own_db
 from .hooks import Hooks
-
-
-import importlib  # noqa
-
-
-def _opt(name):  # TEMPORARY until the modules land
-    try:
-        return importlib.import_module(name, __package__)
-    except ImportError as error:
-        print("PENDING", name, error)
-        return None
-
-
-routes_mfa = _opt(".auth.routes_mfa")
-routes_factors = _opt(".auth.routes_factors")
-routes_admin = _opt(".auth.routes_admin")
-roles_admin = _opt(".authz.routes_admin")
-audit_admin = _opt(".audit.routes_admin")
 
 
 class IAM:
@@ -94,20 +87,16 @@ def load_settings(app: Flask) -> dict[type[Section], Section]:
     return {section: section.load(app.config, environment()) for section in SECTIONS}
 
 
-def blueprints(settings: AuthSettings, core: CoreSettings) -> Iterator[IAMBlueprint]:
-    """Yield the blueprints that the settings switch on."""
-    yield routes_login.bp
-    if routes_mfa:
-        yield routes_mfa.bp
-    yield routes_service.bp
+def blueprints(settings: AuthSettings, core: CoreSettings) -> list[IAMBlueprint]:
+    """Return the blueprints that the settings switch on."""
+    found = [routes_login.bp, routes_mfa.bp, routes_service.bp]
     if settings.IAM_ACCOUNT_ENABLED:
-        yield routes_account.bp
+        found += [routes_account.bp, routes_factors.bp]
     if settings.IAM_ADMIN_ENABLED:
-        for module in (routes_admin, roles_admin, audit_admin):
-            if module:
-                yield module.bp
+        found += [routes_admin.bp, roles_admin.bp, audit_admin.bp]
     if core.IAM_ENV == "demo":
-        yield routes_service.dev_bp
+        found.append(routes_service.dev_bp)
+    return list(dict.fromkeys(found))  # two modules of routes may share one blueprint
 
 
 def _join_database(app: Flask, core: CoreSettings) -> bool:
@@ -179,23 +168,12 @@ def _add_templates(app: Flask) -> None:
     app.jinja_env.loader = ChoiceLoader([host, template_loader()])
     app.jinja_env.globals.update(iam_static=iam_static, can=can)
     app.jinja_env.filters.update(iam_datetime=pages.iam_datetime, iam_ago=pages.iam_ago)
-    app.context_processor(_template_values)
-
-
-def _template_values() -> dict[str, Any]:
-    if not is_ours(request.blueprint if request else None):
-        return {"current_user": current.current_user}
-    return {
-        **pages.template_context(),
-        "_": i18n._,  # noqa: SLF001 - the translation function is called so
-        "csrf_token": csrf.token,
-        "current_user": current.current_user,
-    }
+    app.context_processor(lambda: {"current_user": current.current_user})
 
 
 def _finish(response: Response) -> Response:
     if is_ours(request.blueprint):
-        pages.secure_headers(response)
+        response = pages.secure_headers(response)
     return current.after_request(response)
 
 
@@ -208,5 +186,3 @@ def _start(app: Flask, core: CoreSettings) -> None:
         refuse_errors(findings)
     for warning in app.extensions[EXTENSION].warnings:
         app.logger.warning(warning)
-
-

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.audit.services_audit import record
 from app.audit import events
+from app.audit.services_audit import record
 from app.auth import services_accounts
 from app.auth.factors.totp import new_secret
 from app.auth.models import IAMMfaMethod, IAMUserAccount

@@ -8,7 +8,8 @@ from .models import TRIGGER_NAMES
 
 _LISTINGS = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
-    "mysql": "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = DATABASE()",
+    "mysql": "SELECT trigger_name FROM information_schema.triggers"
+    " WHERE trigger_schema = DATABASE()",
 }
 
 

@@ -93,7 +93,7 @@ def _list_page(found: Page[IAMAuthLog], size: int, refusal: InvalidInput | None 
     kept: dict[str, Any] = typed | ({"size": size} if size != filters.DEFAULT_SIZE else {})
     return render(
         "iam/audit_logs.html",
-        status=422 if refusal else 200,
+        422 if refusal else 200,
         events=found.items,
         words=wording,
         names=names_of(wording.accounts_in(found.items)),

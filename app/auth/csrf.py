@@ -35,7 +35,7 @@ def bind() -> None:
     expected = keyring().signed_digest(csrf_binding(), "csrf").hex()
     if flask_session.get(field) != expected:
         flask_session[field] = expected
-        g.pop(field, None)
+    g.pop(field, None)
 
 
 def token() -> str:

@@ -5,10 +5,10 @@ The session is looked up at most once per request and only when somebody asks.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from flask import Flask, Response, after_this_request, current_app, g, request
+from flask import Flask, Response, after_this_request, current_app, request
 from werkzeug.local import LocalProxy
 
 from ..core import clock, ids
@@ -56,6 +56,13 @@ class Anonymous:
 ANONYMOUS = Anonymous()
 
 
+def _memo() -> dict[str, Any]:
+    # Kept with the request and not in `g`: tests of a host that hold an app context open
+    # share one `g` among all their requests, and the first person would stay signed in.
+    found: dict[str, Any] = request.environ.setdefault("iam.request", {})
+    return found
+
+
 def cookie_name(base: str) -> str:
     """Return the cookie's name: `__Host-` wherever cookies are Secure (J1)."""
     return f"__Host-{base}" if current_app.config["SESSION_COOKIE_SECURE"] else base
@@ -68,9 +75,10 @@ def session_token() -> str | None:
 
 def any_session() -> Principal | None:
     """Return the person of the cookie's session, a pending sign-in included."""
-    found = g.get("iam_principal", _MISSING)
+    found = _memo().get("principal", _MISSING)
     if found is _MISSING:
-        found = g.iam_principal = services_sessions.find(session_token(), request.remote_addr)
+        found = services_sessions.find(session_token(), request.remote_addr)
+        _memo()["principal"] = found
         if found is not None:
             enter_tenant(found.tenant_id)
     return cast("Principal | None", found)
@@ -90,14 +98,15 @@ def pending_login() -> Principal | None:
 
 def forget_principal() -> None:
     """Make the next question look the session up again."""
-    g.pop("iam_principal", None)
+    _memo().pop("principal", None)
 
 
 def request_id() -> str:
     """Return this request's id, made here: a client's own would be a way into the logs (AT-407)."""
-    if "iam_request_id" not in g:
-        g.iam_request_id = ids.new_id().hex
-    return cast(str, g.iam_request_id)
+    memo = _memo()
+    if "request_id" not in memo:
+        memo["request_id"] = ids.new_id().hex
+    return cast(str, memo["request_id"])
 
 
 def request_actor() -> Actor:
@@ -117,21 +126,22 @@ def request_actor() -> Actor:
 
 def browser() -> bytes:
     """Return the digest that names this browser, giving it a device cookie if it has none."""
-    if "iam_browser" not in g:
+    memo = _memo()
+    if "browser" not in memo:
         value = request.cookies.get(cookie_name(DEVICE_COOKIE))
         digest = services_devices.read_cookie(value)
         if digest is None:
             value = services_devices.new_cookie()
             digest = services_devices.read_cookie(value)
             _set_cookie(DEVICE_COOKIE, value, RiskSettings.current().DEVICE_COOKIE_DAYS * _DAY)
-        g.iam_browser = digest
-    return cast(bytes, g.iam_browser)
+        memo["browser"] = digest
+    return cast(bytes, memo["browser"])
 
 
 def keep_session(signed: SignIn) -> None:
     """Put the token of a new or rotated session into the browser's cookie."""
     forget_principal()
-    g.iam_new_token = signed.token
+    _memo()["new_token"] = signed.token
     max_age = None
     if signed.remember and signed.complete:
         max_age = _seconds_left(signed)
@@ -141,13 +151,13 @@ def keep_session(signed: SignIn) -> None:
 def drop_session() -> None:
     """Take the session cookie away."""
     forget_principal()
-    g.iam_new_token = ""
+    _memo()["new_token"] = ""
     _set_cookie(SESSION_COOKIE, "", 0)
 
 
 def csrf_binding() -> str:
     """Return what this browser's form tokens are bound to: its session, else its device."""
-    token = g.get("iam_new_token")
+    token = _memo().get("new_token")
     if token is None:
         token = session_token()
     return token or browser().hex()
@@ -157,10 +167,10 @@ def install(app: Flask) -> None:
     """Resolve the tenant of every request lazily and forget it afterwards."""
 
     def enter() -> None:
-        g.iam_scope = RequestScope(_request_tenant)
+        _memo()["scope"] = RequestScope(_request_tenant)
 
     def leave(_error: BaseException | None) -> None:
-        scope = g.pop("iam_scope", None)
+        scope = _memo().pop("scope", None)
         if scope is not None:
             scope.leave()
 
@@ -170,7 +180,7 @@ def install(app: Flask) -> None:
 
 def after_request(response: Response) -> Response:
     """Note the activity of a session that this request used; rarely a write."""
-    person = g.get("iam_principal", _MISSING)
+    person = _memo().get("principal", _MISSING)
     if isinstance(person, Principal) and person.is_authenticated and response.status_code < 500:
         services_sessions.touch(person)
     return response

@@ -29,6 +29,11 @@ class IAMForm(FlaskForm):
             return field
 
 
+def text(field: Any) -> str:
+    """Return what was entered in a field that validation made sure of."""
+    return field.data or ""
+
+
 def _trim(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 

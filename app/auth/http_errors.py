@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request, url_for
@@ -27,6 +26,12 @@ from .csrf import CsrfRefused
 from .current import any_session, current_principal, request_actor, request_id
 from .pages import problem, redirect_url, render, secure_headers, wants_json
 from .redirects import safe_next
+
+STAGE_PAGES = {
+    "mfa": "iam_mfa.verify",
+    "enrol": "iam_mfa.enrol",
+    "password": "iam_auth.password_renew",
+}
 
 
 def install(app: Flask) -> None:
@@ -99,8 +104,7 @@ def _step_up(error: StepUpRequired) -> BaseResponse:
 def _to_sign_in() -> BaseResponse:
     person = any_session()
     if person is not None and not person.is_authenticated:
-        target = "iam_mfa.enrol" if person.stage == "enrol" else "iam_mfa.verify"
-        return redirect_url(url_for(target))
+        return redirect_url(url_for(STAGE_PAGES[person.stage]))
     return redirect_url(url_for("iam_auth.login", next=_way_back()))
 
 
@@ -141,13 +145,13 @@ def _database_error(error: DBAPIError) -> BaseResponse:
 
 
 def _rate_limited(error: RateLimitExceeded) -> Response:
-    window = error.limit.limit.get_expiry() if error.limit else 60
+    window = error.limit.limit.get_expiry()
     return answer(TooManyAttempts(retry_after=int(window)))
 
 
 def _http_error(error: HTTPException) -> BaseResponse:
     if error.code is None or error.response is not None or error.code < 400:
-        return error.get_response()  # type: ignore[return-value]
+        return error.get_response()
     refusal = _HttpRefusal(error.name, code=f"http.{error.code}")
     refusal.status = error.code  # type: ignore[misc]
     response = answer(refusal)
@@ -173,5 +177,3 @@ def _unexpected(error: Exception) -> BaseResponse:
         exc_info=error,
     )  # fmt: skip
     return answer(IAMError())
-
-

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from itertools import pairwise
 from typing import NoReturn
 
@@ -66,7 +67,7 @@ def canonical_username(text: str) -> str:
 
     Casefold makes `ß` and `ss` one name; `é` and `e` stay two, as do a dotless i and `i`.
     """
-    return _fold(text.strip())
+    return _until_stable(_folded, text)
 
 
 def canonical_email(text: str) -> str:
@@ -75,10 +76,7 @@ def canonical_email(text: str) -> str:
     The domain goes through IDNA first: casefold would make `straße.de` and
     `strasse.de`, two owners, one (AT-096).
     """
-    local, at, domain = unicodedata.normalize("NFKC", text.strip()).rpartition("@")
-    if not at:
-        return _fold(domain)
-    return f"{_fold(local)}@{_fold(_ascii_domain(domain))}"
+    return _until_stable(_folded_address, text)
 
 
 def is_lookup_safe(text: str) -> bool:
@@ -131,6 +129,7 @@ def check_email(text: str, *, field: str = "email") -> str:
             allow_quoted_local=False,
             allow_domain_literal=False,
             allow_display_name=False,
+            strict=True,
         )
     except EmailNotValidError:
         _refuse(field, _("Please enter one e-mail address, like name@example.com"))
@@ -205,17 +204,27 @@ def mask_identifier(text: str) -> str:
     return f"{shown[:1]}…" if shown else ""
 
 
-def _fold(text: str) -> str:
+def _until_stable(fold: Callable[[str], str], text: str) -> str:
+    # One round is not always enough (U+0345, U+00B4 at an end): an unstable form would let
+    # two names become one account (AT-438).
     if len(text) > _MAX_INPUT:
         return text
-    # One round is not always enough (U+0345, some ligatures): an unstable form would let two
-    # names become one account (AT-438).
     for _round in range(_MAX_ROUNDS):
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        folded = fold(text)
         if folded == text:
             break
         text = folded
     return text
+
+
+def _folded(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text.strip()).casefold()
+    return unicodedata.normalize("NFKC", plain).strip()
+
+
+def _folded_address(text: str) -> str:
+    local, at, domain = unicodedata.normalize("NFKC", text.strip()).rpartition("@")
+    return f"{_folded(local)}{at}{_folded(_ascii_domain(domain))}"
 
 
 def _ascii_domain(domain: str) -> str:

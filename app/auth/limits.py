@@ -7,7 +7,7 @@ are in `risk/services_limits.py` and live in the database.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from flask import request
 
@@ -35,11 +35,9 @@ def _rate() -> str:
 def limited(view: F) -> F:
     """Limit requests to a view by address, unsafe methods only."""
     methods = ["POST"]
-    found: F = limiter.limit(_rate, key_func=_address, methods=methods)(view)
-    return found
+    return cast(F, limiter.limit(_rate, key_func=_address, methods=methods)(view))
 
 
 def limited_by_person(view: F) -> F:
     """Limit requests to a view by the signed-in person, unsafe methods only."""
-    found: F = limiter.limit(_rate, key_func=_person, methods=["POST"])(view)
-    return found
+    return cast(F, limiter.limit(_rate, key_func=_person, methods=["POST"])(view))

@@ -6,13 +6,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from flask import Response, current_app, jsonify, make_response, redirect, render_template, request
-from flask import url_for
+from flask import (
+    Response,
+    current_app,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from markupsafe import Markup
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..core import clock
 from ..core.i18n import _
+from . import csrf
 from .current import current_principal
 from .settings import AuthSettings
 
@@ -36,7 +45,7 @@ HSTS = "max-age=31536000; includeSubDomains"
 
 def render(template: str, status: int = 200, /, **context: Any) -> Response:
     """Return a page of ours."""
-    return make_response(render_template(template, **context), status)
+    return make_response(render_template(template, **{**template_context(), **context}), status)
 
 
 def redirect_to(endpoint: str, **values: Any) -> BaseResponse:
@@ -85,6 +94,8 @@ def template_context() -> Mapping[str, Any]:
     person = current_principal()
     settings = AuthSettings.current()
     return {
+        "_": _,
+        "csrf_token": csrf.token,
         "brand": {"name": settings.IAM_BRAND_NAME},
         "viewer": person,
         "iam_layout": settings.IAM_LAYOUT_TEMPLATE,

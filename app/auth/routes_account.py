@@ -14,15 +14,16 @@ from ..core.i18n import LANGUAGES, _
 from ..core.ids import parse_id
 from ..risk import services_devices
 from . import services_accounts, services_password, services_sessions
-from .blueprint import account_bp as bp
+from .blueprint import account_bp
 from .current import current_user, drop_session, keep_session, request_actor
 from .errors import InvalidCredentials, PasswordRefused
-from .forms import ChangePasswordForm, DeviceNameForm, IAMForm, ProfileForm
+from .forms import ChangePasswordForm, DeviceNameForm, IAMForm, ProfileForm, text
 from .limits import limited_by_person
 from .models import IAMAuthSession
 from .pages import redirect_to, render
 from .security import requires_login, requires_step_up
 
+bp = account_bp
 _PROFILE = ("display_name", "first_name", "last_name", "language", "timezone")
 
 
@@ -55,7 +56,7 @@ def password() -> BaseResponse:
     if request.method == "POST" and form.validate():
         try:
             signed = services_password.change(
-                current_user, form.current.data, form.password.data, actor=request_actor()
+                current_user, text(form.current), text(form.password), actor=request_actor()
             )
         except InvalidCredentials as refusal:
             form.current.errors = [_(str(refusal.title))]
@@ -128,7 +129,7 @@ def device_rename(device_id: str) -> BaseResponse:
         return redirect_to("iam_account.devices")
     with transaction():
         device = services_devices.get_device(current_user.user_id, parse_id(device_id))
-        services_devices.rename_device(device, form.name.data, actor=request_actor())
+        services_devices.rename_device(device, text(form.name), actor=request_actor())
     flash(_("The device is renamed."), "ok")
     return redirect_to("iam_account.devices")
 
@@ -192,7 +193,7 @@ def _device_view(row: Any) -> dict[str, Any]:
 
 
 def _show(form: IAMForm, refusal: InvalidInput) -> None:
-    field = form._fields.get(refusal.field or "")  # noqa: SLF001 - WTForms has no public lookup
+    field = form._fields.get(refusal.field or "")
     if field is None:
         form.form_errors.append(str(refusal.title))
     else:

@@ -58,7 +58,7 @@ def users() -> BaseResponse:
         users=[_row(user, extras.roles, extras.factors) for user in found.items],
         typed=typed,
         statuses=list(STATUS_LABELS.items()),
-        roles=[role.name for role in services_rbac.list_roles()],
+        roles=_role_choices(),
         page=page_links(found, "iam_admin.users", typed),
     )
 

@@ -20,7 +20,7 @@ from . import (
     services_recovery_codes,
     services_sessions,
 )
-from .blueprint import account_bp as bp
+from .blueprint import account_bp
 from .current import current_user, request_actor
 from .enrol_pages import SECURITY, Enrolment, channel_page, totp_page
 from .factors.email_otp import EmailOtp
@@ -42,6 +42,8 @@ _PAGES = {
     SmsOtp.name: "iam_account.phone_codes",
     WhatsappOtp.name: "iam_account.whatsapp_codes",
 }
+
+bp = account_bp
 
 
 @bp.get("/security")

@@ -6,24 +6,32 @@ from flask import Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..core.db import session, transaction
-from ..core.errors import NotFound
+from ..core.errors import NotAuthenticated, NotFound
 from ..core.i18n import _
 from . import services_login, services_password, services_sessions
 from .blueprint import IAMBlueprint
-from .current import any_session, browser, current_principal, drop_session, keep_session
-from .current import request_actor
+from .current import (
+    any_session,
+    browser,
+    current_principal,
+    drop_session,
+    keep_session,
+    pending_login,
+    request_actor,
+)
 from .errors import InvalidCredentials, LinkInvalid, PasswordRefused, SessionLimitReached
-from .forms import ForgotForm, LoginForm, NewPasswordForm
+from .forms import ForgotForm, LoginForm, NewPasswordForm, text
+from .http_errors import STAGE_PAGES
 from .limits import limited
 from .pages import redirect_to, redirect_url, render
 from .redirects import safe_next
-from .security import public
+from .security import public, requires_pending
 from .services_login import PasswordAttempt
 from .services_sessions import SignIn
 from .settings import AuthSettings
+from .settings_password import PasswordSettings
 
 bp = IAMBlueprint("iam_auth", "IAM_AUTH_PREFIX")
-_STAGE_PAGES = {"mfa": "iam_mfa.verify", "enrol": "iam_mfa.enrol"}
 
 
 @bp.route("/login", methods=["GET", "POST"])
@@ -52,7 +60,7 @@ def onwards(signed: SignIn) -> BaseResponse:
     """Send a browser to what its sign-in still needs, or to where it wanted to go."""
     if signed.complete:
         return redirect_url(_landing(signed.next_url))
-    return redirect_to(_STAGE_PAGES[signed.stage])
+    return redirect_to(STAGE_PAGES[signed.stage])
 
 
 @bp.post("/logout")
@@ -85,8 +93,9 @@ def password_forgot() -> BaseResponse:
         return render("iam/password_forgot.html", form=form)
     if not form.validate():
         return render("iam/password_forgot.html", 422, form=form)
-    services_password.request_reset(form.username.data, actor=request_actor())
-    return render("iam/password_forgot_sent.html", identifier=form.username.data)
+    services_password.request_reset(text(form.username), actor=request_actor())
+    minutes = PasswordSettings.current().PASSWORD_RESET_MINUTES
+    return render("iam/password_forgot_sent.html", minutes=minutes)
 
 
 @bp.route("/password/reset/<token>", methods=["GET", "POST"])
@@ -99,14 +108,45 @@ def password_reset(token: str) -> BaseResponse:
     try:
         if request.method == "GET" or not form.validate():
             return _reset_page(form, token)
-        services_password.redeem_link(token, form.password.data, actor=request_actor())
+        services_password.redeem_link(token, text(form.password), actor=request_actor())
     except PasswordRefused as refusal:
         form.password.errors = refusal.details["reasons"]
         return _reset_page(form, token)
     except LinkInvalid:
-        return render("iam/password_link_invalid.html", 404)
+        return render("iam/password_link_invalid.html", 404, first_time=False)
     drop_session()
     return redirect_to("iam_auth.login", done="password")
+
+
+@bp.route("/password/renew", methods=["GET", "POST"])
+@requires_pending("password")
+@limited
+def password_renew() -> BaseResponse:
+    """Replace a password that is past its age, as the last step of a sign-in."""
+    form = NewPasswordForm()
+    person = pending_login()
+    if person is None:
+        raise NotAuthenticated
+    if request.method == "POST" and form.validate():
+        try:
+            signed = services_login.renew_password(
+                person, text(form.password), actor=request_actor()
+            )
+        except PasswordRefused as refusal:
+            form.password.errors = refusal.details["reasons"]
+        else:
+            keep_session(signed)
+            return onwards(signed)
+    user = services_sessions.owner(person)
+    hints = services_password.policy_hints(services_password.policy_for(user))
+    return render(
+        "iam/password_reset.html",
+        422 if form.errors else 200,
+        form=form,
+        first_time=False,
+        policy_hints=hints,
+        account_label=user.username,
+    )
 
 
 def _login_page(form: LoginForm, status: int = 200) -> Response:
@@ -116,8 +156,8 @@ def _login_page(form: LoginForm, status: int = 200) -> Response:
 
 def _attempt(form: LoginForm) -> PasswordAttempt:
     return PasswordAttempt(
-        username=form.username.data,
-        password=form.password.data,
+        username=text(form.username),
+        password=text(form.password),
         remember=bool(form.remember_me.data),
         next_url=safe_next(form.next.data),
         browser=browser(),
@@ -139,7 +179,7 @@ def _end(session_id: object) -> None:
 
 
 def _reset_page(form: NewPasswordForm, token: str) -> Response:
-    row, user = services_password.find_link(token, actor=request_actor())
+    row, user = services_password.find_link(token)
     response = render(
         "iam/password_reset.html",
         422 if form.errors else 200,

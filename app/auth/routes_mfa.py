@@ -132,9 +132,7 @@ def step_up() -> BaseResponse:
     if not form.validate():
         return _password_page(who, form, 422)
     try:
-        services_password.confirm_password(
-            who.person, form.password.data, actor=request_actor()
-        )
+        services_password.confirm_password(who.person, form.password.data, actor=request_actor())
     except InvalidCredentials as refusal:
         form.password.errors = [_(str(refusal.title))]
         return _password_page(who, form, 401)

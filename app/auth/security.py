@@ -154,7 +154,8 @@ def check_step_up(name: str) -> None:
     person = signed_in()
     purpose = purpose_named(name)
     if not _is_fresh(person, purpose):
-        raise StepUpRequired(purpose=name, acr=purpose.acr, max_age=int(_age(purpose).total_seconds()))
+        seconds = int(_age(purpose).total_seconds())
+        raise StepUpRequired(purpose=name, acr=purpose.acr, max_age=seconds)
 
 
 def check_tenant(value: Any) -> None:

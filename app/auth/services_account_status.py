@@ -186,10 +186,10 @@ def _begin(
             reason="own account",
         )
         raise OwnAccount
+    services_rbac.guard_outranks(user.id, actor_grants=actor_grants, actor=actor)
     # Locks are taken tenant, then person: the guard comes before the account's row.
     if takes_away:
         services_rbac.guard_last_admin(user.id, actor)
-    services_rbac.guard_outranks(user.id, actor_grants=actor_grants, actor=actor)
     session().refresh(user, with_for_update=True)
     if user.status not in allowed:
         raise AccountState

@@ -16,18 +16,6 @@ from sqlalchemy.exc import IntegrityError
 
 from ..audit import events
 from ..audit.services_audit import record
-
-# Read through the package so that these names exist before `services_password`, which
-# itself looks accounts up, is imported below.
-from ..auth.services_directory import (
-    count_by_status,
-    count_factors,
-    extras,
-    find_by_login,
-    get_user,
-    list_factors,
-    list_users,
-)
 from ..authz import services_rbac
 from ..authz.catalogue import SUPER_ADMIN
 from ..authz.errors import OwnRights, RightsExceeded
@@ -53,6 +41,15 @@ from .services_account_status import (
     reset_factors,
     send_password_link,
     suspend,
+)
+from .services_directory import (
+    count_by_status,
+    count_factors,
+    extras,
+    find_by_login,
+    get_user,
+    list_factors,
+    list_users,
 )
 
 ADMIN_FIELDS = (*PROFILE_FIELDS, "username", "email", "phone_number", "parent_id", "actor_type")

@@ -1,7 +1,7 @@
 """Rows of `iam_mfa_challenge`: opened, found, counted, closed.
 
-One live challenge for each person and purpose (D3): a new one supersedes the older,
-in whatever session that was. Tries are counted by compare-and-swap, so that parallel
+One live code for each person and purpose (D3): a new one supersedes the older, in
+whatever session that was sent; what needs no code is open once in each session. Tries are counted by compare-and-swap, so that parallel
 ones cannot pass the cap (AT-034).
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 
 from ..core import clock
 from ..core.actor import Actor
@@ -38,9 +38,11 @@ def open_challenge(
     code: str | None,
     actor: Actor,
 ) -> IAMMfaChallenge:
-    """Open a challenge and supersede the older ones of this person and purpose."""
+    """Open a challenge; it supersedes this session's, a code also every older code."""
     at = clock.now()
-    supersede(user.id, purpose, at, actor=actor)
+    own = _C.session_id == session_id
+    replaced = own if code is None else or_(own, _C.code_digest.is_not(None))
+    supersede(user.id, purpose, at, replaced, actor=actor)
     row = IAMMfaChallenge(
         id=new_id(),
         tenant_id=user.tenant_id,
@@ -61,10 +63,14 @@ def open_challenge(
     return row
 
 
-def supersede(user_id: UUID, purpose: str, at: datetime, *, actor: Actor) -> None:
-    """End the person's live challenges for a purpose, and stop codes that have not left."""
+def supersede(
+    user_id: UUID, purpose: str, at: datetime, which: ColumnElement[bool], *, actor: Actor
+) -> None:
+    """End live challenges of a person and purpose, and stop codes that have not left."""
     open_rows = session().execute(
-        select(_C.id, _C.outbox_id).where(_C.user_id == user_id, _C.purpose == purpose, *live(at))
+        select(_C.id, _C.outbox_id).where(
+            _C.user_id == user_id, _C.purpose == purpose, which, *live(at)
+        )
     ).all()  # fmt: skip
     if not open_rows:
         return

@@ -20,18 +20,19 @@ from ..core import clock, hashing, signals
 from ..core.actor import Actor
 from ..core.db import after_commit, end_read, session, transaction
 from ..core.errors import TooManyAttempts, Unavailable
+from ..core.runtime import state
 from ..risk import services_devices, services_limits
 from ..risk.models import IAMDevice
 from ..risk.services_limits import Bucket, bucket
 from ..tenancy.models import IAMTenant
-from . import services_mfa, services_notices, services_sessions
+from . import services_mfa, services_notices, services_password, services_sessions
 from .errors import InvalidCredentials
 from .identity import canonical_username, mask_identifier
 from .liveness import may_act
 from .models import IAMUserAccount
 from .principal import Principal
 from .services_directory import find_by_login
-from .services_policy import DONE, mfa_policy, missing_stage
+from .services_policy import DONE, PASSWORD_STAGE, mfa_policy, missing_stage
 from .services_sessions import ACTIVE, PENDING, SignIn
 
 PASSWORD = "pwd"  # noqa: S105 - the RFC 8176 name of the method
@@ -58,7 +59,7 @@ def sign_in_with_password(attempt: PasswordAttempt, *, actor: Actor) -> SignIn:
     user = find_by_login(attempt.username)
     device = services_devices.find_device(user.id, attempt.browser) if user else None
     end_read()
-    buckets = _password_buckets(attempt.username, device, actor)
+    buckets = _password_buckets(attempt.username, user, device, actor)
     _charge(attempt, buckets, actor)
     ok, new_hash = _verify(user, attempt.password, buckets)
     with transaction():
@@ -78,24 +79,51 @@ def complete_factor(principal: Principal, *, method: str, acr: str, actor: Actor
     pending session is gone (used twice, replaced, timed out), InvalidCredentials
     where the account may no longer act.
     """
+    user = _owner(principal)
+    amr = tuple(dict.fromkeys((*principal.amr, method)))
+    return _onwards(principal, user, amr=amr, acr=max(principal.acr, acr), actor=actor)
+
+
+def renew_password(principal: Principal, password: str, *, actor: Actor) -> SignIn:
+    """Replace a password that is past its age, and take the pending sign-in onwards.
+
+    Owns its transactions. Raises PasswordRefused, NotFound, InvalidCredentials.
+    """
+    new = services_password.prepare(_owner(principal), password)
+    with transaction():
+        user = _owner(principal)
+        services_password.store(user, new, actor)
+        record(events.PASSWORD_CHANGED, resource=user, actor=actor)
+        return _onwards(principal, user, amr=principal.amr, acr=principal.acr, actor=actor)
+
+
+def _owner(principal: Principal) -> IAMUserAccount:
     user = services_sessions.owner(principal)
     if not _may_act(user):
         raise InvalidCredentials
-    amr = tuple(dict.fromkeys((*principal.amr, method)))
-    reached = max(principal.acr, acr)
+    return user
+
+
+def _onwards(
+    principal: Principal, user: IAMUserAccount, *, amr: tuple[str, ...], acr: str, actor: Actor
+) -> SignIn:
     at = clock.now()
-    stage = _missing(user, principal.grants, proved=True, acr=reached, at=at)
+    proved = len(amr) > 1
+    stage = _missing(user, principal.grants, proved=proved, acr=acr, at=at)
     if stage != DONE:
         return services_sessions.rotate(
-            principal.session_id, (PENDING,), stage=stage, amr=list(amr), acr=reached
+            principal.session_id, (PENDING,), stage=stage, amr=list(amr), acr=acr
         )
-    signed = services_sessions.activate(principal, amr=amr, acr=reached, at=at, actor=actor)
-    _admitted(user, signed.session_id, principal.device_id, amr, reached, at, actor)
+    signed = services_sessions.activate(principal, amr=amr, acr=acr, at=at, actor=actor)
+    _admitted(user, signed.session_id, principal.device_id, amr, acr, at, actor)
     return signed
 
 
-def _password_buckets(username: str, device: IAMDevice | None, actor: Actor) -> list[Bucket]:
-    name = canonical_username(username)
+def _password_buckets(
+    username: str, user: IAMUserAccount | None, device: IAMDevice | None, actor: Actor
+) -> list[Bucket]:
+    # Name and e-mail address of one account share its counter (AT-007).
+    name = str(user.id) if user is not None else canonical_username(username)
     absolute = bucket("password.absolute", name, actor=actor)
     if device is not None and device.known:
         return [bucket("login.device", device.id, actor=actor), absolute]
@@ -194,10 +222,8 @@ def _enter(
     return signed
 
 
-def _missing(
-    user: IAMUserAccount, grants: Grants, *, proved: bool, acr: str, at: datetime
-) -> str:
-    return missing_stage(
+def _missing(user: IAMUserAccount, grants: Grants, *, proved: bool, acr: str, at: datetime) -> str:
+    stage = missing_stage(
         mfa_policy(grants, user.actor_type),
         services_mfa.mfa_state(user.id),
         proved=proved,
@@ -205,6 +231,9 @@ def _missing(
         grace_until=user.mfa_grace_until,
         at=at,
     )
+    if stage == DONE and services_password.is_expired(user, at):
+        return PASSWORD_STAGE
+    return stage
 
 
 def _admitted(
@@ -216,6 +245,7 @@ def _admitted(
     at: datetime,
     actor: Actor,
 ) -> None:
+    state().hooks.may_sign_in(user)
     first_ever = user.last_login_at is None
     is_new = services_devices.mark_known(device_id)
     user.last_login_at = at

@@ -182,9 +182,7 @@ def complete_mfa_session(
     """
     if principal.user_id != user.id:
         raise Forbidden(code="mfa.other_user")
-    return services_login.complete_factor(
-        principal, method=proved.amr, acr=proved.acr, actor=actor
-    )
+    return services_login.complete_factor(principal, method=proved.amr, acr=proved.acr, actor=actor)
 
 
 def recent_successful_mfa(

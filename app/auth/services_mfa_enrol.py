@@ -156,9 +156,7 @@ def begin_confirmation(
     return count_attempt(attempt, sent=sent, actor=actor)
 
 
-def confirm(
-    user: IAMUserAccount, attempt: Attempt, *, name: str = "", actor: Actor
-) -> Enrolled:
+def confirm(user: IAMUserAccount, attempt: Attempt, *, name: str = "", actor: Actor) -> Enrolled:
     """Turn a pending factor on, if its code is right, and tell the person.
 
     Raises CodeInvalid; Forbidden where the attempt is somebody else's.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
 
@@ -20,9 +20,9 @@ from ..core import clock, hashing, rng, signals
 from ..core.actor import Actor
 from ..core.crypto import token_digest
 from ..core.db import after_commit, end_read, session, transaction
+from ..core.errors import TooManyAttempts
 from ..core.i18n import _
 from ..core.ids import new_id
-from ..core.errors import TooManyAttempts
 from ..notify import messages
 from ..risk import services_limits
 from ..risk.services_limits import Bucket, bucket
@@ -66,7 +66,10 @@ def policy_for(user: IAMUserAccount) -> PasswordPolicy:
 def policy_hints(policy: PasswordPolicy) -> list[str]:
     """Return the policy as sentences for people."""
     return [
-        _("At least %(count)s characters. A few unrelated words work well.", count=policy.min_length),
+        _(
+            "At least %(count)s characters. A few unrelated words work well.",
+            count=policy.min_length,
+        ),
         _("Not a password you use elsewhere, and nothing easily guessed about you."),
     ]
 
@@ -110,7 +113,7 @@ def change(
     new = prepare(user, password)
     with transaction():
         user = services_sessions.owner(principal)
-        _store(user, new, actor)
+        store(user, new, actor)
         record(events.PASSWORD_CHANGED, resource=user, actor=actor)
         services_sessions.revoke_all(
             user.id, "password_changed", except_id=principal.session_id, actor=actor
@@ -125,11 +128,10 @@ def confirm_password(principal: Principal, password: str, *, actor: Actor) -> No
     """
     user = services_sessions.owner(principal)
     stored = user.password_hash
-    name = user.username_canonical
     end_read()
     buckets = [
         bucket("reauth", principal.user_id, actor=actor),
-        bucket("password.absolute", name, actor=actor),
+        bucket("password.absolute", principal.user_id, actor=actor),
     ]
     services_limits.charge_all(buckets)
     ok = hashing.current().verify(stored, password).ok
@@ -145,6 +147,35 @@ def confirm_password(principal: Principal, password: str, *, actor: Actor) -> No
             )
             raise InvalidCredentials(_("That is not your current password."), field="current")
         services_limits.clear_all(buckets)
+
+
+def is_expired(user: IAMUserAccount, at: datetime) -> bool:
+    """Return whether the password is past PASSWORD_MAX_AGE_DAYS (0: never)."""
+    days = PasswordSettings.current().PASSWORD_MAX_AGE_DAYS
+    if not days or user.password_hash is None:
+        return False
+    return at >= (user.password_changed_at or user.created_at) + timedelta(days=days)
+
+
+def store(user: IAMUserAccount, new: NewPassword, actor: Actor) -> None:
+    """Make a prepared password the account's own, keep it in the history, tell the person."""
+    at = clock.now()
+    user.password_hash = new.password_hash
+    user.password_changed_at = user.updated_at = at
+    session().add(
+        IAMPasswordHistory(
+            id=new_id(),
+            tenant_id=user.tenant_id,
+            user_id=user.id,
+            password_hash=new.password_hash,
+            created_at=at,
+        )
+    )
+    _trim_history(user)
+    if not new.breach_checked and PasswordSettings.current().PASSWORD_BREACH_CHECK:
+        record(events.PASSWORD_BREACH_CHECK_UNAVAILABLE, resource=user, actor=actor)
+    services_notices.password_changed(user, at=at, actor=actor)
+    after_commit(lambda: signals.password_changed.send(str(user.id)))
 
 
 def request_reset(identifier: str, *, actor: Actor) -> None:
@@ -227,7 +258,7 @@ def drop_links(user: IAMUserAccount) -> None:
     )
 
 
-def find_link(token: str, *, actor: Actor) -> tuple[IAMActionToken, IAMUserAccount]:
+def find_link(token: str) -> tuple[IAMActionToken, IAMUserAccount]:
     """Return an unused link and its account; a look changes nothing (AT-101).
 
     Raises LinkInvalid.
@@ -249,13 +280,13 @@ def redeem_link(token: str, password: str, *, actor: Actor) -> None:
     Owns its transactions. Raises LinkInvalid, PasswordRefused, TooManyAttempts.
     """
     services_limits.charge_all([Bucket("link", services_limits.network_of(actor.ip))])
-    row, user = find_link(token, actor=actor)
+    row, user = find_link(token)
     new = prepare(user, password)
     with transaction():
-        row, user = find_link(token, actor=actor)
+        row, user = find_link(token)
         actor = actor.acting_as(user_id=user.id, kind="user")
         _consume(row, actor)
-        _store(user, new, actor)
+        store(user, new, actor)
         _activate(user, actor)
         services_sessions.revoke_all(user.id, "password_reset", actor=actor)
         drop_links(user)
@@ -287,26 +318,6 @@ def _activate(user: IAMUserAccount, actor: Actor) -> None:
         changes={"status": [INVITED, ACTIVE]},
         actor=actor,
     )
-
-
-def _store(user: IAMUserAccount, new: NewPassword, actor: Actor) -> None:
-    at = clock.now()
-    user.password_hash = new.password_hash
-    user.password_changed_at = user.updated_at = at
-    session().add(
-        IAMPasswordHistory(
-            id=new_id(),
-            tenant_id=user.tenant_id,
-            user_id=user.id,
-            password_hash=new.password_hash,
-            created_at=at,
-        )
-    )
-    _trim_history(user)
-    if not new.breach_checked and PasswordSettings.current().PASSWORD_BREACH_CHECK:
-        record(events.PASSWORD_BREACH_CHECK_UNAVAILABLE, resource=user, actor=actor)
-    services_notices.password_changed(user, at=at, actor=actor)
-    after_commit(lambda: signals.password_changed.send(str(user.id)))
 
 
 def _trim_history(user: IAMUserAccount) -> None:
@@ -344,9 +355,7 @@ def _recent_hashes(user: IAMUserAccount) -> list[str]:
 
 def _policy(*, mfa_required: bool) -> PasswordPolicy:
     settings = PasswordSettings.current()
-    least = (
-        settings.PASSWORD_MIN_LENGTH_WITH_MFA if mfa_required else settings.PASSWORD_MIN_LENGTH
-    )
+    least = settings.PASSWORD_MIN_LENGTH_WITH_MFA if mfa_required else settings.PASSWORD_MIN_LENGTH
     return PasswordPolicy(
         min_length=least,
         max_length=settings.PASSWORD_MAX_LENGTH,
@@ -414,12 +423,8 @@ def _can_reset(user: IAMUserAccount) -> bool:
 
 
 def _own_buckets(user: IAMUserAccount, actor: Actor) -> list[Bucket]:
-    names = {user.username_canonical, user.email_canonical or user.username_canonical}
-    return [
-        bucket(scope, name, actor=actor)
-        for scope in ("login.account", "password.absolute")
-        for name in names
-    ]
+    scopes = ("login.account", "password.absolute", "reauth")
+    return [bucket(scope, user.id, actor=actor) for scope in scopes]
 
 
 def _send_link(
@@ -434,4 +439,3 @@ def _send_link(
     token = issue_link(user, purpose, length)
     link = public_url("iam_auth.password_reset", token=token)
     services_notices.send(user, build(user.email, link), actor=actor)
-

@@ -13,7 +13,7 @@ from ..authz.grants import Grants
 from .principal import AAL_ORDER
 from .settings_mfa import MfaSettings
 
-DONE, MFA, ENROL = "done", "mfa", "enrol"
+DONE, MFA, ENROL, PASSWORD_STAGE = "done", "mfa", "enrol", "password"
 _STRICTNESS = ("off", "optional", "required")
 
 

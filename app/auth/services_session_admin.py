@@ -55,7 +55,7 @@ def page_live(*, cursor: str | None, size: int) -> Page[SessionView]:
 
 def count_live() -> int:
     """Return how many unexpired sessions the tenant has."""
-    return session().scalar(select(func.count()).select_from(_S).where(*_live())) or 0
+    return session().scalar(select(func.count(_S.id)).where(*_live())) or 0
 
 
 def list_of(user: IAMUserAccount) -> list[SessionView]:

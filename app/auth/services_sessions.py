@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, bindparam, select, update
+from sqlalchemy import and_, bindparam, select, update
 
 from ..audit import events
 from ..audit.services_audit import record
@@ -276,14 +276,12 @@ def revoke(session_id: UUID, reason: str, *, actor: Actor) -> None:
     if not _end([session_id], reason):
         raise NotFound
     event = events.LOGOUT if reason == "logout" else events.SESSION_REVOKED
-    details = {} if reason == "logout" else {"reason": reason, "count": 1}
+    details: dict[str, Any] = {} if reason == "logout" else {"reason": reason, "count": 1}
     record(event, resource=row, subject_id=row.user_id, actor=actor, **details)
     _announce(row.user_id, reason)
 
 
-def revoke_all(
-    user_id: UUID, reason: str, *, except_id: UUID | None = None, actor: Actor
-) -> int:
+def revoke_all(user_id: UUID, reason: str, *, except_id: UUID | None = None, actor: Actor) -> int:
     """End every session of a user, pending ones too, but for `except_id`; return how many."""
     found = session().execute(select(_S.id).where(_S.user_id == user_id, _S.state.in_(LIVE)))
     ended = _end([row.id for row in found if row.id != except_id], reason)
@@ -339,9 +337,7 @@ def _announce(user_id: UUID, reason: str) -> None:
     after_commit(lambda: signals.session_revoked.send(str(user_id), reason=reason))
 
 
-def _lifetime(
-    actor_type: str, state: str, remember: bool, at: datetime
-) -> tuple[datetime, int]:
+def _lifetime(actor_type: str, state: str, remember: bool, at: datetime) -> tuple[datetime, int]:
     settings = AuthSettings.current()
     if state == PENDING:
         wait = timedelta(minutes=settings.LOGIN_PENDING_MINUTES)
@@ -357,7 +353,7 @@ def _is_idle(row: Any, at: datetime) -> bool:
     return bool(at > row.last_activity_at + timedelta(seconds=row.idle_seconds))
 
 
-def _is_live(row: Row[Any], ip: str | None, at: datetime) -> bool:
+def _is_live(row: Any, ip: str | None, at: datetime) -> bool:
     if row.state not in LIVE or at >= row.expires_at or _is_idle(row, at):
         return False
     if not may_act(row.status, row.tenant_status):
@@ -365,7 +361,7 @@ def _is_live(row: Row[Any], ip: str | None, at: datetime) -> bool:
     return row.ip == ip or not AuthSettings.current().SESSION_BIND_IP
 
 
-def _principal(row: Row[Any], at: datetime) -> Principal:
+def _principal(row: Any, at: datetime) -> Principal:
     grants = services_rbac.resolve(
         row.tenant_id,
         row.user_id,

@@ -1,7 +1,7 @@
 """Settings of second factors: which are allowed, how long a code lives, who needs one.
 
 Figures follow RFC 6238 5.2, NIST SP 800-63B-4 3.1.3 and ASVS 5.0 6.5 and 6.6.
-Owns the findings `iam.E2xx` and `iam.W2xx`.
+Owns the findings `iam.E3xx` and `iam.W3xx`.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def findings(settings: MfaSettings, known: tuple[str, ...] = METHODS) -> Iterato
     """Yield what is wrong or unwise in `settings` for production."""
     unknown = sorted(set(settings.MFA_METHODS) - set(known) - {"webauthn"})
     if unknown:
-        yield Finding("iam.E201", f"MFA_METHODS names unknown factors: {', '.join(unknown)}")
+        yield Finding("iam.E301", f"MFA_METHODS names unknown factors: {', '.join(unknown)}")
     strong = set(settings.MFA_METHODS) - {"email_otp", "recovery_code"}
     if not strong and settings.MFA_DEFAULT_POLICY != "off":
-        yield Finding("iam.E202", "MFA_METHODS holds no factor that meets AAL2")
+        yield Finding("iam.E302", "MFA_METHODS holds no factor that meets AAL2")
     if settings.MFA_TOTP_WINDOW_BACK + settings.MFA_TOTP_WINDOW_AHEAD > 1:
-        yield Finding("iam.W201", "MFA_TOTP_WINDOW_* accepts more than one further step (RFC 6238)")
+        yield Finding("iam.W301", "MFA_TOTP_WINDOW_* accepts more than one further step (RFC 6238)")
     if settings.MFA_EMAIL_COUNTS_AS_MFA:
-        yield Finding("iam.W202", "MFA_EMAIL_COUNTS_AS_MFA is on, against NIST 3.1.3, ASVS 6.3.6")
+        yield Finding("iam.W302", "MFA_EMAIL_COUNTS_AS_MFA is on, against NIST 3.1.3, ASVS 6.3.6")

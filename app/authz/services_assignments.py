@@ -251,4 +251,7 @@ def _record_assigned(
 
 
 def _announce(user_id: UUID) -> None:
-    after_commit(lambda: signals.roles_changed.send(str(user_id)))
+    def send() -> None:
+        signals.roles_changed.send(str(user_id))
+
+    after_commit(send)

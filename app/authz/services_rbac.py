@@ -22,6 +22,7 @@ from .services_roles import (
     member_count,
     member_counts,
     permissions_of,
+    roles_within,
     set_role_permissions,
     update_role,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "resolve",
     "revoke_role",
     "roles_of",
+    "roles_within",
     "seed_catalogue",
     "set_role_permissions",
     "update_role",

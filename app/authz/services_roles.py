@@ -20,9 +20,19 @@ from ..core import clock
 from ..core.actor import Actor
 from ..core.db import session
 from ..core.errors import InvalidInput, NotFound
+from .catalogue import SUPER_ADMIN
 from .errors import RoleCycle, RoleInUse, RoleNameTaken
 from .grants import Grants, Right
-from .hierarchy import MAX_DEPTH, MAX_ROLES, Tree, depth_below, lineage, role_rights, would_cycle
+from .hierarchy import (
+    MAX_DEPTH,
+    MAX_ROLES,
+    Tree,
+    depth_below,
+    descendants,
+    lineage,
+    role_rights,
+    would_cycle,
+)
 from .models import SCOPES, IAMPermission, IAMRole, IAMRolePermission, IAMUserRole
 from .services_grants import role_permissions, role_tree
 from .services_guards import (
@@ -95,6 +105,24 @@ def permissions_of(role: IAMRole) -> list[HeldPermission]:
         HeldPermission(permission, scope, None if owner == role.id else names[owner])
         for owner, permission, scope in rows
     ]
+
+
+def roles_within(actor_grants: Grants, *, parent_of: IAMRole | None = None) -> list[IAMRole]:
+    """Return the roles that a person holds all rights of, and so may offer.
+
+    With `parent_of`, those that this role could inherit from without a cycle.
+    """
+    tree = role_tree()
+    held = role_permissions(tree)
+    barred = {parent_of.id} | descendants(tree, parent_of.id) if parent_of else set()
+
+    def fits(role: IAMRole) -> bool:
+        names = {node.name for node in lineage(tree, role.id)}
+        if SUPER_ADMIN in names and not actor_grants.has_role(SUPER_ADMIN):
+            return False
+        return all(actor_grants.covers(right) for right in role_rights(tree, held, role.id))
+
+    return [role for role in list_roles() if role.id not in barred and fits(role)]
 
 
 def create_role(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 from uuid import UUID
 
 from flask import current_app
@@ -44,7 +44,7 @@ class Base(DeclarativeBase):
     """Base of every `iam_*` model; own MetaData, so a host's tables stay apart."""
 
     metadata = MetaData(naming_convention=NAMING)
-    __table_args__: ClassVar[Any] = TABLE_OPTIONS
+    __table_args__: Any = TABLE_OPTIONS
 
     id: Mapped[UUID] = mapped_column(GUID(), primary_key=True, default=new_id, sort_order=-10)
 
@@ -97,7 +97,7 @@ def transaction_open() -> bool:
     return bool(session().info.get(_DEPTH))
 
 
-def after_commit(callback: Callable[[], None]) -> None:
+def after_commit(callback: Callable[[], object]) -> None:
     """Run `callback` once the current work is committed; it is dropped on rollback."""
     current = session()
     current.info.setdefault(_AFTER_COMMIT, []).append(callback)
@@ -163,7 +163,7 @@ def is_lost_race(error: BaseException) -> bool:
     return code in _DEADLOCK_CODES
 
 
-def _run_after_commit(callbacks: list[Callable[[], None]]) -> None:
+def _run_after_commit(callbacks: list[Callable[[], object]]) -> None:
     for callback in callbacks:
         try:
             callback()

@@ -15,15 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
-from sqlalchemy.sql import visitors
-from sqlalchemy.sql.elements import TextClause
 
-from .db import Base, TenantScoped
+from .db import TenantScoped
 from .errors import TenantContextMissing
+from .statements import Reading
 
-PREFIX = "iam_"
 EXEMPT = "iam_unscoped"
 
 
@@ -113,21 +111,25 @@ def install(target: Any) -> None:
     if getattr(target, "_iam_scoped", False):
         return
     event.listen(target, "do_orm_execute", _scope_statement)
-    event.listen(target, "before_flush", _scope_new_rows)
+    event.listen(target, "before_flush", _scope_rows)
+    if not event.contains(TenantScoped, "load", _check_loaded):
+        for name in ("load", "refresh"):
+            event.listen(TenantScoped, name, _check_loaded, propagate=True)
     target._iam_scoped = True  # noqa: SLF001 - one session factory may serve several apps
 
 
 def _scope_statement(state: ORMExecuteState) -> None:
     if state.execution_options.get(EXEMPT) or state.is_column_load:
         return
-    if not _selects_scoped_rows(state):
-        _refuse_bare_sql(state.statement)
+    reading = Reading(state.statement)
+    if not reading.tables:
         return
     scope = _current()
     if scope is None:
-        raise TenantContextMissing(f"no tenant in scope for: {_tables(state.statement)}")
+        raise TenantContextMissing(f"no tenant in scope for: {reading.tables}")
     if scope.tenant_id is None:
         return
+    _refuse_unreachable(state, reading)
     tenant_id = scope.tenant_id
     state.statement = state.statement.options(
         with_loader_criteria(
@@ -140,45 +142,38 @@ def _scope_statement(state: ORMExecuteState) -> None:
     )
 
 
-def _selects_scoped_rows(state: ORMExecuteState) -> bool:
-    # An INSERT takes no criteria: its values are checked on flush or exempted by name.
-    if not state.is_orm_statement or state.is_insert:
-        return False
-    return any(issubclass(mapper.class_, TenantScoped) for mapper in state.all_mappers)
+def _refuse_unreachable(state: ORMExecuteState, reading: Reading) -> None:
+    # Criteria reach mapped classes of an ORM statement; anything else would see all tenants.
+    # An INSERT takes none: rows are checked on flush, a bulk one is exempted by name.
+    if reading.bare or not state.is_orm_statement or state.is_insert:
+        raise TenantContextMissing(f"bare SQL on tenant tables: {reading.bare or reading.tables}")
+    if state.is_update and isinstance(state.parameters, list):
+        raise TenantContextMissing("an UPDATE by primary key takes no tenant criteria")
+    if state.is_update and _sets_tenant(state.statement):
+        raise TenantContextMissing("an UPDATE that moves rows to another tenant")
 
 
-def _refuse_bare_sql(statement: Any) -> None:
+def _sets_tenant(statement: Any) -> bool:
+    given = statement._values or dict(statement._ordered_values or ())  # noqa: SLF001
+    return any(getattr(column, "key", column) == "tenant_id" for column in given)
+
+
+def _scope_rows(current: Session, _context: Any, _instances: Any) -> None:
+    for row in (*current.new, *current.dirty, *current.deleted):
+        if isinstance(row, TenantScoped):
+            _check_row(row)
+
+
+def _check_loaded(row: TenantScoped, context: Any, *_names: Any) -> None:
+    # The second wall: whatever a statement looked like, a row of another tenant does not
+    # become an object here.
     scope = _current()
-    if scope is not None and scope.tenant_id is None:
+    if scope is None or scope.tenant_id is None or context is None:
         return
-    if isinstance(statement, TextClause):
-        named = PREFIX in statement.text.lower()
-    else:
-        named = any(_is_scoped_table(name) for name in _tables(statement))
-    if named:
-        raise TenantContextMissing("bare SQL on tenant tables outside an exemption")
-
-
-def _tables(statement: Any) -> set[str]:
-    return {
-        element.name
-        for element in visitors.iterate(statement)
-        if element.__visit_name__ == "table"
-    }
-
-
-def _is_scoped_table(name: str) -> bool:
-    table = Base.metadata.tables.get(name)
-    return table is not None and "tenant_id" in table.c
-
-
-def _scope_new_rows(current: Session, _context: Any, _instances: Any) -> None:
-    for row in current.new:
-        if isinstance(row, TenantScoped):
-            _check_row(row)
-    for row in current.dirty:
-        if isinstance(row, TenantScoped):
-            _check_row(row)
+    if context.execution_options.get(EXEMPT):
+        return
+    if row.__dict__.get("tenant_id", scope.tenant_id) != scope.tenant_id:
+        raise TenantContextMissing(f"a {type(row).__name__} of another tenant was loaded")
 
 
 def _check_row(row: TenantScoped) -> None:
@@ -187,7 +182,8 @@ def _check_row(row: TenantScoped) -> None:
         raise TenantContextMissing(f"no tenant in scope for a new {type(row).__name__}")
     if scope.tenant_id is None:
         return
-    if row.tenant_id is None:
+    given: UUID | None = row.tenant_id  # None until the row was flushed or told
+    if given is None:
         row.tenant_id = scope.tenant_id
-    if row.tenant_id != scope.tenant_id:
+    elif given != scope.tenant_id:
         raise TenantContextMissing(f"a {type(row).__name__} of another tenant")

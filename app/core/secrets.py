@@ -1,4 +1,4 @@
-"""Secrets of an app: taken from settings, derived in development, refused when weak in production."""
+"""Secrets of an app: from settings, derived in development, refused when weak in production."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ def findings(app: Flask, settings: CoreSettings) -> Iterator[Finding]:
     """Yield what is wrong with the secrets for production."""
     secret = _text(app.config.get("SECRET_KEY") or "")
     if len(secret) < _SHORTEST or secret.lower() in _SAMPLES or len(set(secret)) < 8:
-        yield Finding(
-            "iam.E001", "FLASK_SECRET_KEY is weak: use at least 32 random characters"
-        )
+        yield Finding("iam.E001", "FLASK_SECRET_KEY is weak: use at least 32 random characters")
     if not settings.MFA_ENCRYPTION_KEY:
         yield Finding(
             "iam.E002", "MFA_ENCRYPTION_KEY is missing: make one with `flask iam keys generate`"

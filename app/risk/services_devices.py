@@ -132,10 +132,7 @@ def describe(user_agent: str | None) -> tuple[str, str, str]:
     found = parse((user_agent or "")[:400])
     browser = found.user_agent.family if found.user_agent else "Unknown browser"
     system = found.os.family if found.os else "unknown system"
-    if system in _MOBILE:
-        kind = "mobile"
-    else:
-        kind = "desktop" if found.os else "other"
+    kind = "mobile" if system in _MOBILE else "desktop" if found.os else "other"
     return browser[:60], system[:60], kind
 
 

@@ -13,10 +13,10 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import OperationalError
 
@@ -32,7 +32,7 @@ NO_TENANT = UUID(int=0)
 ABSOLUTE_FAILURES = 100  # NIST SP 800-63B-4, 3.2.2
 _FOREVER = timedelta(days=3650)
 _EXEMPT = exempt("counters are keyed by tenant and serve the installation as a whole")
-_TABLE = IAMThrottle.__table__
+_TABLE = cast(Table, IAMThrottle.__table__)
 _RETRIES = 4
 
 
@@ -50,7 +50,8 @@ class Streak:
             return at + _FOREVER
         if count < self.free:
             return None
-        return at + min(self.delay * 2 ** min(count - self.free, 20), self.longest)
+        doublings: int = 2 ** min(count - self.free, 20)
+        return at + min(self.delay * doublings, self.longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def _with_retry(work: Callable[[], dict[str, datetime]]) -> dict[str, datetime]:
         try:
             with transaction():
                 return work()
-        except Exception as error:  # noqa: BLE001 - only a lost lock race is tried again
+        except Exception as error:  # only a lost lock race is tried again
             cause = error.__cause__ if not isinstance(error, OperationalError) else error
             if cause is None or not is_lost_race(cause) or attempt == _RETRIES - 1:
                 raise

@@ -54,3 +54,146 @@ def test_at_116_a_cookie_is_dead_after_logout(client, make_user, sign_in):
 def test_at_019_nul_and_control_characters_are_refused(client, field):
     data = {"username": "ann", "password": "x", field: "a\x00b"}
     assert post(client, "/auth/login", data).status_code == 400
+
+
+def test_at_118_logout_during_a_half_finished_sign_in_wipes_it(client, make_user, audit_rows):
+    make_user("ann", mfa="totp")
+    post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+    cookie = client.get_cookie("iam_session").value
+    post(client, "/auth/logout", page="/auth/mfa/verify")
+    client.set_cookie("iam_session", cookie)
+    assert "/auth/login" in client.get("/auth/mfa/verify").headers["Location"]
+
+
+def test_at_064_a_new_sign_in_replaces_the_pending_person(client, make_user):
+    first, second = make_user("ann", mfa="totp"), make_user("bob", mfa="totp")
+    post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+    post(client, "/auth/login", {"username": "bob", "password": PASSWORD})
+    answer = post(client, "/auth/mfa/verify", {"code": totp_code(first.totp_secret)})
+    assert answer.status_code == 401
+    answer = post(client, "/auth/mfa/verify", {"code": totp_code(second.totp_secret)})
+    assert answer.status_code == 303
+    assert "bob" in client.get("/account").text
+
+
+def test_at_114_the_session_id_changes_at_every_step(client, make_user):
+    person = make_user("ann", mfa="totp")
+    seen = []
+    post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+    seen.append(client.get_cookie("iam_session").value)
+    post(client, "/auth/mfa/verify", {"code": totp_code(person.totp_secret)})
+    seen.append(client.get_cookie("iam_session").value)
+    assert len(set(seen)) == 2
+    client.set_cookie("iam_session", seen[0])
+    assert client.get("/account").status_code == 303
+
+
+def test_c1_remember_me_keeps_the_cookie_for_thirty_days(client, make_user):
+    make_user("ann")
+    data = {"username": "ann", "password": PASSWORD, "remember_me": "y"}
+    answer = post(client, "/auth/login", data)
+    cookie = next(
+        value for value in answer.headers.getlist("Set-Cookie") if value.startswith("iam_session=")
+    )
+    assert "Max-Age=25919" in cookie or "Max-Age=2592000" in cookie
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+
+
+def test_c1_a_person_signs_in_with_the_email_address(client, make_user):
+    make_user("ann", email="Ann.Smith@Example.com")
+    answer = post(
+        client, "/auth/login", {"username": "ann.smith@example.com", "password": PASSWORD}
+    )
+    assert answer.status_code == 303
+
+
+def test_at_031_a_repeated_field_is_refused(client, make_user):
+    make_user("ann")
+    token = csrf_of(client.get("/auth/login").text)
+    body = f"username=ann&username=bob&password=x&csrf_token={token}"
+    answer = client.post("/auth/login", data=body, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 400
+
+
+def test_at_023_a_huge_password_is_refused_before_hashing(client, make_user):
+    make_user("ann")
+    answer = post(client, "/auth/login", {"username": "ann", "password": "x" * 5000})
+    assert answer.status_code == 422
+    answer = post(client, "/auth/login", {"username": "ann", "password": "x" * 2_000_000})
+    assert answer.status_code == 413
+
+
+def test_at_030_credentials_in_the_url_are_ignored(client, make_user):
+    make_user("ann")
+    answer = client.get(f"/auth/login?username=ann&password={PASSWORD}")
+    assert answer.status_code == 200
+    assert client.get("/account").status_code == 303
+
+
+@pytest.mark.parametrize("status", ["suspended", "disabled", "locked", "invited"])
+def test_c5_an_account_that_may_not_act_gets_the_same_answer(client, make_user, status):
+    make_user("ann", status=status)
+    answer = post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+    assert answer.status_code == 401
+    assert "do not match" in answer.text
+
+
+def test_at_002_guesses_from_many_addresses_are_throttled_per_account(client, make_user):
+    make_user("ann")
+    token = csrf_of(client.get("/auth/login").text)
+    answers = [
+        client.post(
+            "/auth/login",
+            data={"username": "ann", "password": "wrong", "csrf_token": token},
+            environ_overrides={"REMOTE_ADDR": f"10.0.0.{number}"},
+        )
+        for number in range(1, 9)
+    ]
+    assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 3
+    assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+def test_at_007_case_form_and_email_share_one_counter(client, make_user):
+    make_user("ann")
+    names = ["ann", "ANN", "\uff41nn", "ann@example.com", "Ann@example.com", "ann"]  # noqa: RUF001
+    codes = [
+        post(client, "/auth/login", {"username": name, "password": "wrong"}).status_code
+        for name in names
+    ]
+    assert codes == [401] * 5 + [429]
+
+
+def test_at_008_a_known_device_signs_in_while_others_guess(app, client, make_user, sign_in):
+    person = make_user("ann")
+    sign_in(client, person)
+    post(client, "/auth/logout", page="/account")
+    attacker = app.test_client()
+    for _ in range(6):
+        post(attacker, "/auth/login", {"username": "ann", "password": "wrong"})
+    assert (
+        post(attacker, "/auth/login", {"username": "ann", "password": PASSWORD}).status_code == 429
+    )
+    sign_in(client, person)
+
+
+def test_c3_an_expired_password_is_replaced_before_the_sign_in_completes(
+    app, client, make_user, monkeypatch
+):
+    from datetime import timedelta
+
+    from app.auth.settings_password import PasswordSettings
+    from app.core import clock
+
+    make_user("ann")
+    state = app.extensions["iam"]
+    aged = state.settings[PasswordSettings].model_copy(update={"PASSWORD_MAX_AGE_DAYS": 30})
+    monkeypatch.setitem(state.settings, PasswordSettings, aged)
+    with clock.travel(timedelta(days=31)):
+        answer = post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+        assert answer.headers["Location"] == "/auth/password/renew"
+        assert client.get("/account").headers["Location"] == "/auth/password/renew"
+        new = {"password": "violet ladder under seven moons"}
+        answer = post(client, "/auth/password/renew", new | {"password_confirm": new["password"]})
+        assert answer.headers["Location"] == "/account"
+        assert client.get("/account").status_code == 200

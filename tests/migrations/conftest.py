@@ -11,13 +11,6 @@ import sqlalchemy as sa
 
 import app.auth.models  # noqa: F401 - yields every table
 from app.core.db import prepare_sqlite
-from tests.support.mysql_server import mysql_server
-
-
-@pytest.fixture(scope="session")
-def mysql_url() -> Iterator[sa.URL]:
-    with mysql_server() as server:
-        yield sa.make_url(server.url)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.audit import events
 from app.audit.models import IAMAuthLog
-from app.audit.services_audit import DENIED, changes_of, record, session_hash
+from app.audit.services_audit import changes_of, record, session_hash
 from app.auth.models import IAMThrottle
 from app.core import clock
 from app.core.db import session, transaction
@@ -27,6 +27,17 @@ def counters() -> list[str]:
     return list(session().scalars(select(IAMThrottle.scope)))
 
 
+def work(trail, *recorded, ends_in: Exception | type[Exception] | None = None) -> None:
+    """Change something and record it in one unit of work that may end in a refusal."""
+    with trail.scope(), transaction():
+        count_something()
+        session().flush()
+        for event in recorded:
+            record(event, actor=trail.actor)
+        if ends_in is not None:
+            raise ends_in
+
+
 def count_something(scope: str = "test") -> None:
     """Write a row that stands for any change."""
     session().add(IAMThrottle(scope=scope, count=1, updated_at=clock.now()))
@@ -36,50 +47,45 @@ def count_something(scope: str = "test") -> None:
 
 
 def test_m1_the_change_and_its_evidence_are_committed_together(trail) -> None:
-    with transaction():
-        count_something()
-        record(events.LOGOUT, actor=trail.actor)
+    work(trail, events.LOGOUT)
     assert (counters(), actions()) == (["test"], ["LOGOUT"])
 
 
 def test_m1_a_failure_takes_both_away(trail) -> None:
-    with pytest.raises(RuntimeError, match="in the middle"), transaction():
-        count_something()
-        record(events.LOGOUT, actor=trail.actor)
-        raise RuntimeError("in the middle")
+    with pytest.raises(RuntimeError, match="in the middle"):
+        work(trail, events.LOGOUT, ends_in=RuntimeError("in the middle"))
     assert (counters(), actions()) == ([], [])
 
 
 @pytest.mark.parametrize("refusal", [NotAuthenticated, Conflict])
 def test_m1_a_refusal_keeps_its_evidence_and_loses_its_work(trail, refusal) -> None:
-    with pytest.raises(refusal), transaction():
-        count_something()
-        record(events.LOGIN_FAILED, status=DENIED, error="x.y", actor=trail.actor, reason="r")
-        raise refusal
+    with pytest.raises(refusal):
+        work(trail, events.LOGIN_FAILED, ends_in=refusal)
     assert (counters(), actions()) == ([], ["LOGIN_FAILED"])
 
 
 def test_m1_evidence_of_a_nested_block_is_kept_as_well(trail) -> None:
-    with pytest.raises(NotAuthenticated), transaction():
-        record(events.LOGIN_FAILED, actor=trail.actor)
+    def outer() -> None:
         with transaction():
-            record(events.MFA_FAILED, actor=trail.actor)
-            raise NotAuthenticated
+            record(events.LOGIN_FAILED, actor=trail.actor)
+            work(trail, events.MFA_FAILED, ends_in=NotAuthenticated)
+
+    with pytest.raises(NotAuthenticated):
+        outer()
+    assert counters() == []
     assert sorted(actions()) == ["LOGIN_FAILED", "MFA_FAILED"]
 
 
 def test_m1_a_refusal_without_evidence_keeps_nothing(trail) -> None:
-    with pytest.raises(InvalidInput), transaction():
-        record(events.LOGOUT, actor=trail.actor)
-        raise InvalidInput
+    with pytest.raises(InvalidInput):
+        work(trail, events.LOGOUT, ends_in=InvalidInput)
     assert actions() == []
 
 
 def test_m1_evidence_is_not_kept_for_the_next_piece_of_work(trail) -> None:
-    with transaction():
-        record(events.LOGOUT, actor=trail.actor)
-    with pytest.raises(NotAuthenticated), transaction():
-        raise NotAuthenticated
+    work(trail, events.LOGOUT)
+    with pytest.raises(NotAuthenticated):
+        work(trail, ends_in=NotAuthenticated)
     assert actions() == ["LOGOUT"]
 
 
@@ -101,20 +107,16 @@ def broken_trail(trail) -> Iterator[None]:
 
 
 def test_at_404_an_act_whose_audit_row_cannot_be_written_fails(trail, broken_trail) -> None:
-    with pytest.raises((DBAPIError, Unavailable)), trail.scope(), transaction():
-        count_something()
-        record(events.USER_DELETED, actor=trail.actor)
+    with pytest.raises((DBAPIError, Unavailable)):
+        work(trail, events.USER_DELETED)
     assert counters() == []
 
 
 def test_at_404_a_refusal_whose_evidence_cannot_be_written_is_still_no_grant(
     trail, broken_trail
 ) -> None:
-    with pytest.raises((DBAPIError, NotAuthenticated)), trail.scope(), transaction():
-        count_something()
-        session().flush()
-        record(events.LOGIN_FAILED, actor=trail.actor)
-        raise NotAuthenticated
+    with pytest.raises((DBAPIError, NotAuthenticated)):
+        work(trail, events.LOGIN_FAILED, ends_in=NotAuthenticated)
     session().rollback()
     assert counters() == []
 

@@ -1,4 +1,4 @@
-"""Canonical forms and checks of names, addresses and numbers (B1, AT-019, AT-096, AT-425, AT-437…)."""
+"""Canonical forms and checks of names, addresses and numbers (B1, AT-095, AT-438)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.auth.account_fields import clean_fields
 from app.auth.identity import (
     canonical_email,
     canonical_username,
@@ -105,8 +106,10 @@ def test_at_439_tags_and_dots_are_not_aliased():
 
 @pytest.mark.parametrize(
     "name",
-    ["ad", "Ada.Lovelace", "ada_l-1", "\u042e\u043b\u0438\u044f", "jos\u00e9", "\u7530\u4e2d\u592a\u90ce",
-     "\uae40\ucca0\uc218", "\u0939\u093f\u0928\u094d\u0926\u0940", "\u674ewang", "9lives", "a" * 64],
+    ["ad", "Ada.Lovelace", "ada_l-1", "\u042e\u043b\u0438\u044f", "jos\u00e9",
+     "\u7530\u4e2d\u592a\u90ce",
+     "\uae40\ucca0\uc218", "\u0939\u093f\u0928\u094d\u0926\u0940", "\u674ewang", "9lives",
+     "a" * 64],
 )  # fmt: skip
 def test_b1_ordinary_names_of_many_languages_are_accepted(name):
     assert check_username(f"  {name} ") == unicodedata.normalize("NFKC", name)
@@ -123,7 +126,8 @@ def test_b1_other_characters_and_lengths_are_refused(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["\u0430dmin", "p\u0430ypal", "\u0440\u0430\u0443\u0440\u0430", "\u0430\u0441\u0435", "\u03bf\u03b1\u03bd",
+    ["\u0430dmin", "p\u0430ypal", "\u0440\u0430\u0443\u0440\u0430", "\u0430\u0441\u0435",
+     "\u03bf\u03b1\u03bd",
      "ad\u217ein\u03b9", "\u0251da", "a\u13aab", "goog\u0399e", "ad\u0660"],
 )  # fmt: skip
 def test_at_437_homoglyphs_and_mixed_scripts_are_refused(name):
@@ -132,7 +136,8 @@ def test_at_437_homoglyphs_and_mixed_scripts_are_refused(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["a\u200bb", "a\u202eb", "a\u2066b", "a\u00adb", "a\ufeffb", "a\u034fb", "a\u3164b", "a\u115fb", "a\ufe0fb",
+    ["a\u200bb", "a\u202eb", "a\u2066b", "a\u00adb", "a\ufeffb", "a\u034fb", "a\u3164b",
+     "a\u115fb", "a\ufe0fb",
      "a\U000e0041b", "ab" + "\u0301" * 9, "a\x00b", "a\ud800b", "a\u2028b", "a\ue000b"],
 )  # fmt: skip
 def test_at_019_and_at_440_invisible_and_broken_characters_are_refused(name):
@@ -179,7 +184,8 @@ def test_at_095_and_at_439_anything_but_one_plain_address_is_refused(text):
 
 
 def test_at_095_a_list_of_addresses_is_refused():
-    assert refused(check_email, ["a@example.org", "b@example.org"]) == "email"
+    for value in (["a@example.org", "b@example.org"], {"email": "a@example.org"}, 7, True):
+        assert refused(clean_fields, {"email": value}) == "email"
 
 
 # --------------------------------------------------------------------- phone
@@ -190,7 +196,8 @@ def test_b1_numbers_are_kept_in_e164():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "12025550123", "+1", "+999123", "+1 202 555 0123 ext. 4", "+\u0661202", "+" + "1" * 99]
+    "text",
+    ["", "12025550123", "+1", "+999123", "+1 202 555 0123 ext. 4", "+\u0661202", "+" + "1" * 99],
 )
 def test_b1_numbers_without_country_or_sense_are_refused(text):
     assert refused(check_phone, text) == "phone_number"
@@ -201,7 +208,8 @@ def test_b1_numbers_without_country_or_sense_are_refused(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Ada Lovelace", "J.R.R. Tolkien", "Zo\u00eb", "O\u2019Neil", "\u7530\u4e2d \u592a\u90ce", "ada.lovelace",
+    ["", "Ada Lovelace", "J.R.R. Tolkien", "Zo\u00eb", "O\u2019Neil",
+     "\u7530\u4e2d \u592a\u90ce", "ada.lovelace",
      "Jean-Luc", "Dr. Who (3)"],
 )  # fmt: skip
 def test_b6_names_of_people_are_kept(text):
@@ -226,7 +234,17 @@ def test_at_425_a_name_carries_no_address(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["<b>", "{{7*7}}", "{% raw %}", "a\nb", "a\x00b", "a\ud800b", "x" * 121, "x" + "\u0301" * 9, "\uff1cb\uff1e"],
+    [
+        "<b>",
+        "{{7*7}}",
+        "{% raw %}",
+        "a\nb",
+        "a\x00b",
+        "a\ud800b",
+        "x" * 121,
+        "x" + "\u0301" * 9,
+        "\uff1cb\uff1e",
+    ],
 )
 def test_at_443_markup_and_control_characters_are_refused(text):
     assert refused(check_display_name, text) == "display_name"
@@ -249,7 +267,15 @@ def test_m2_masks_keep_little():
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 200_000, "a." * 100_000, "\ufdfa" * 100_000, "@" * 100_000, "a@" + "a." * 100_000, "+" + "1" * 100_000]
+    "text",
+    [
+        "a" * 200_000,
+        "a." * 100_000,
+        "\ufdfa" * 100_000,
+        "@" * 100_000,
+        "a@" + "a." * 100_000,
+        "+" + "1" * 100_000,
+    ],
 )
 def test_at_448_hostile_length_costs_next_to_nothing(text):
     started = time.perf_counter()

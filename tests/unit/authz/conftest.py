@@ -10,34 +10,33 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from app.audit.models import IAMAuthLog
-from app.auth.models import IAMOrganization, IAMRole, IAMTenant, IAMUserAccount, IAMUserRole
+from app.auth.models import (
+    IAMOrganization,
+    IAMPermission,
+    IAMRole,
+    IAMRolePermission,
+    IAMTenant,
+    IAMUserAccount,
+    IAMUserRole,
+)
 from app.authz import services_rbac as rbac
+from app.authz.catalogue import NAMES
 from app.authz.grants import Grants
 from app.core import clock
 from app.core.actor import Actor, system_actor
 from app.core.db import session, transaction
-from app.core.ids import new_id
 from app.core.scoping import tenant_scope, unscoped
 
 
 class Realm:
     """One tenant: makes people, roles and organizations, and acts as them."""
 
-    def __init__(self, slug: str) -> None:
-        self.id = new_id()
-        self.system = system_actor(self.id, "test")
-        tenant = IAMTenant(
-            id=self.id, tenant_id=self.id, type="tenant", slug=slug, name=slug,
-            created_at=clock.now(),
-        )  # fmt: skip
-        with transaction(), unscoped("the test makes a tenant"):
-            session().add(tenant)
-            session().flush()
-        with transaction():
-            rbac.seed_catalogue(self.id, self.system)
+    def __init__(self, tenant_id: UUID) -> None:
+        self.id = tenant_id
+        self.system = system_actor(self.id, "tests")
 
     def scope(self) -> AbstractContextManager[None]:
         """Return the scope of this tenant."""
@@ -134,21 +133,29 @@ class Realm:
             return list(session().scalars(query))
 
 
-@pytest.fixture
-def context(app: Flask) -> Iterator[Flask]:
-    """Return the app inside a context of its own."""
-    with app.app_context():
-        yield app
+def forget_host_permissions() -> None:
+    """Delete permissions that a test defined beside the catalogue."""
+    with unscoped("tests clean up"), transaction():
+        foreign = select(IAMPermission.id).where(IAMPermission.name.not_in(NAMES))
+        session().execute(
+            delete(IAMRolePermission).where(IAMRolePermission.permission_id.in_(foreign)),
+            execution_options={"synchronize_session": False},
+        )
+        session().execute(
+            delete(IAMPermission).where(IAMPermission.name.not_in(NAMES)),
+            execution_options={"synchronize_session": False},
+        )
 
 
 @pytest.fixture
-def realm(context: Flask) -> Realm:
-    """Return a seeded tenant."""
-    rbac.forget()
-    return Realm("acme-works")
+def realm(app: Flask, tenant: UUID) -> Iterator[Realm]:
+    """Return the default tenant, seeded."""
+    yield Realm(tenant)
+    session().rollback()
+    forget_host_permissions()
 
 
 @pytest.fixture
-def other_realm(context: Flask) -> Realm:
+def other_realm(app: Flask, other_tenant: UUID) -> Realm:
     """Return a second seeded tenant in the same database."""
-    return Realm("other-works")
+    return Realm(other_tenant)

@@ -28,8 +28,8 @@ def test_l2_an_assignment_says_by_whom_in_which_scope_and_until_when(realm: Any)
     realm.assign(anna, una, "auditor", expires_at=until)
     with realm.scope():
         (held,) = rbac.roles_of(una)
-        row = session().scalar(select(IAMAuthLog).where(IAMAuthLog.action == "ROLE_ASSIGNED",
-                                                        IAMAuthLog.actor_id == anna.id))  # fmt: skip
+        given = IAMAuthLog.action == "ROLE_ASSIGNED"
+        row = session().scalar(select(IAMAuthLog).where(given, IAMAuthLog.actor_id == anna.id))
     assert (held.role.name, held.assignment.scope) == ("auditor", "tenant")
     assert held.assignment.assigned_by == anna.id
     assert held.assignment.expires_at == until
@@ -221,9 +221,7 @@ def test_at_380_the_last_administrator_stays(realm: Any) -> None:
     with pytest.raises(LastAdministrator):
         realm.revoke(root, root, "super_admin")
     with pytest.raises(LastAdministrator), realm.scope(), transaction():
-        rbac.revoke_role(
-            root, realm.role("super_admin"), actor_grants=None, actor=realm.system
-        )
+        rbac.revoke_role(root, realm.role("super_admin"), actor_grants=None, actor=realm.system)
     assert names(realm, root) == {"super_admin"}
     assert {row.error for row in realm.refusals()} == {"authz.last_admin"}
 
@@ -265,9 +263,7 @@ def test_at_380_guarding_an_account_knows_who_is_the_last(realm: Any) -> None:
         rbac.guard_last_admin(anna.id, realm.system)
 
 
-def test_at_380_administrators_of_another_tenant_do_not_count(
-    realm: Any, other_realm: Any
-) -> None:
+def test_at_380_administrators_of_another_tenant_do_not_count(realm: Any, other_realm: Any) -> None:
     anna = realm.person("anna", "tenant_admin")
     other_realm.person("olga", "tenant_admin")
     with pytest.raises(LastAdministrator), realm.scope(), transaction():

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask, current_app
+from flask import current_app
 from sqlalchemy import event, select, update
 
 from app.auth.models import IAMRole, IAMUserAccount, IAMUserRole
@@ -113,9 +113,7 @@ def test_l3_a_change_of_a_role_bites_at_the_next_request_of_its_holders(realm: A
     user = realm.person("una", "junior_reporter")
     assert realm.grants(user).allows("audit:read")
     with realm.scope(), transaction():
-        rbac.set_role_permissions(
-            realm.role("reporter"), {}, actor_grants=None, actor=realm.system
-        )
+        rbac.set_role_permissions(realm.role("reporter"), {}, actor_grants=None, actor=realm.system)
     assert not realm.grants(user).allows("audit:read")
 
 
@@ -155,7 +153,8 @@ def test_at_370_the_cache_tells_tenants_and_people_apart(realm: Any, other_realm
 def test_a_rolled_back_change_leaves_nothing_in_the_cache(realm: Any) -> None:
     user = realm.person("una", "viewer")
     tenant_version, user_version = realm.versions(user)
-    with pytest.raises(RuntimeError), realm.scope(), transaction():
+
+    def raise_and_fail() -> None:
         rbac.assign_role(user, realm.role("auditor"), actor_grants=None, actor=realm.system)
         raised = rbac.resolve(
             realm.id, user.id, tenant_version=tenant_version, user_version=user_version + 1,
@@ -163,6 +162,9 @@ def test_a_rolled_back_change_leaves_nothing_in_the_cache(realm: Any) -> None:
         )  # fmt: skip
         assert raised.allows("audit:read")
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), realm.scope(), transaction():
+        raise_and_fail()
     realm.give(user, "operator")  # takes the version number that was rolled back
     assert realm.versions(user)[1] == user_version + 1
     assert not realm.grants(user).allows("audit:read")
@@ -260,7 +262,7 @@ def test_moving_a_person_changes_their_reach_once_the_account_is_bumped(realm: A
 
 
 def test_an_assignment_row_in_another_tenant_counts_for_nothing(
-    realm: Any, other_realm: Any, context: Flask
+    realm: Any, other_realm: Any
 ) -> None:
     user = realm.person("una")
     twin = other_realm.person("una", "tenant_admin")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flask import Flask
 from sqlalchemy import func, select
 
 from app.audit.models import IAMAuthLog
@@ -54,9 +53,7 @@ def test_l2_seeding_repairs_a_system_role_and_leaves_custom_ones(realm: Any) -> 
         role.mfa_policy = "off"
         extra = session().scalar(select(IAMPermission).where(IAMPermission.name == "user:delete"))
         assert extra is not None
-        session().add(
-            IAMRolePermission(role_id=role.id, permission_id=extra.id, scope="tenant")
-        )
+        session().add(IAMRolePermission(role_id=role.id, permission_id=extra.id, scope="tenant"))
         rbac.bump_user(user.id)
     assert realm.grants(user).allows("user:delete")
     with transaction():
@@ -153,20 +150,14 @@ def test_at_376_an_author_cannot_put_in_what_they_lack(realm: Any) -> None:
 def test_at_376_a_right_by_organization_is_not_enough_for_a_role_of_the_whole_tenant(
     realm: Any,
 ) -> None:
-    realm.make_role(
-        "regional", permissions={"role:create": "tenant", "user:read": "organization"}
-    )
+    realm.make_role("regional", permissions={"role:create": "tenant", "user:read": "organization"})
     user = realm.person("una", "regional", parent=realm.organization("Here"))
     with pytest.raises(RightsExceeded), realm.scope(), transaction():
-        rbac.create_role(
-            "mine", permissions={"user:read": "organization"}, **realm.acting(user)
-        )
+        rbac.create_role("mine", permissions={"user:read": "organization"}, **realm.acting(user))
 
 
 def test_at_393_a_parent_brings_its_rights_along(realm: Any) -> None:
-    realm.make_role(
-        "role_author", permissions={"role:create": "tenant", "role:update": "tenant"}
-    )
+    realm.make_role("role_author", permissions={"role:create": "tenant", "role:update": "tenant"})
     user = realm.person("una", "role_author")
     for parent in ("auditor", "tenant_admin", "super_admin"):
         with pytest.raises(RightsExceeded), realm.scope(), transaction():
@@ -207,9 +198,7 @@ def test_at_375_nobody_edits_a_role_they_hold(realm: Any) -> None:
 
 def test_nobody_weakens_a_role_above_their_own(realm: Any) -> None:
     realm.make_role("strong", permissions={"user:delete": "tenant"})
-    realm.make_role(
-        "role_author", permissions={"role:update": "tenant", "role:delete": "tenant"}
-    )
+    realm.make_role("role_author", permissions={"role:update": "tenant", "role:delete": "tenant"})
     user = realm.person("una", "role_author")
     strong = realm.role("strong")
     with pytest.raises(RightsExceeded), realm.scope(), transaction():
@@ -315,9 +304,7 @@ def test_a_host_defines_its_own_permission_once(realm: Any) -> None:
     assert realm.grants(user).allows("document:sign", owner_id=user.id, user_id=user.id)
 
 
-def test_at_366_and_369_roles_of_another_tenant_are_not_there(
-    realm: Any, other_realm: Any
-) -> None:
+def test_at_366_and_369_roles_of_another_tenant_are_not_there(realm: Any, other_realm: Any) -> None:
     foreign = other_realm.make_role("reporter")
     anna = realm.person("anna", "tenant_admin")
     with realm.scope(), pytest.raises(NotFound):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from app.audit.models import IAMAuthLog
 from app.auth.models import IAMOrganization, IAMTenant
@@ -34,11 +34,20 @@ class Allowing:
 
 @pytest.fixture
 def home(app: Flask) -> Iterator[IAMTenant]:
-    """Return the default tenant, in scope."""
-    with app.app_context():
-        tenant = tenants.ensure_default_tenant("test")
-        with tenant_scope(tenant.id):
-            yield tenant
+    """Return the default tenant, in scope; other tenants of a test go afterwards."""
+    with unscoped("tests remember which tenants there were"):
+        before = list(session().scalars(select(IAMTenant.id)))
+    tenant = tenants.ensure_default_tenant("test")
+    with tenant_scope(tenant.id):
+        yield tenant
+    session().rollback()
+    with unscoped("tests clean up"), transaction():
+        made = [item for item in session().scalars(select(IAMTenant.id)) if item not in before]
+        for column in (IAMOrganization.tenant_id, IAMTenant.id):
+            session().execute(
+                delete(column.class_).where(column.in_(made)),
+                execution_options={"synchronize_session": False},
+            )
 
 
 @pytest.fixture

@@ -1,0 +1,259 @@
+"""What only one module may do: commit, tell time, draw randomness, open the network, unscope.
+
+ruff bans the imports as well; this is the second wall, which no `noqa` opens.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tests.architecture.source import Module, calls, dotted, listed, snippet, tree
+
+
+class Site(NamedTuple):
+    """Where something that needs a reason is done: module, function, the reason it gives."""
+
+    module: str
+    function: str
+    reason: str
+
+
+# Owner of each thing that tests must be able to move, seed or close.
+TIME = {
+    "time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.sleep",
+    "time.localtime", "time.gmtime", "datetime.now", "datetime.utcnow", "datetime.today",
+    "date.today",
+}  # fmt: skip
+RANDOM = {"random", "secrets", "os.urandom", "os.getrandom", "uuid.uuid1", "uuid.uuid4"}
+NETWORK = {
+    "socket", "ssl", "http.client", "urllib.request", "urllib3", "requests", "httpx", "httpcore",
+    "smtplib", "ftplib", "telnetlib", "aiohttp", "asyncio",
+}  # fmt: skip
+OWNERS = {
+    "time": {"core.clock"},
+    "randomness": {"core.rng"},
+    "network": {"core.http"},
+}
+# (module, banned name): why. May only shrink.
+BANNED_ALLOWED = {
+    ("notify.gateways.smtp", "smtplib"): "the one mail gateway; runs after the commit only",
+    ("notify.gateways.smtp", "ssl"): "the same: certificates of the mail server are checked",
+    ("notify.gateways.twilio", "requests"): "errors of the vendor library's own transport",
+    ("notify.gateways.vonage", "requests"): "errors of the vendor library's own transport",
+    ("notify.gateways.whatsapp", "httpx"): "error classes; the client comes from core.http",
+}
+COMMITS = {"core.db"}
+SESSION_GET = {
+    ("auth.services_sessions", "IAMTenant"): "the id is a row's own; tenants are not scoped rows",
+}
+# The reason is the literal text at the call; changing one here means reading the call again.
+UNSCOPED = {
+    Site("tenancy.services_tenants", "ensure_default_tenant", "the default tenant is found by its slug"),
+    Site("tenancy.services_tenants", "default_tenant_id", "the default tenant is found by its slug"),
+    Site("tenancy.services_tenants", "find_by_slug", "a tenant is found by its slug"),
+    Site("tenancy.services_tenants", "create_tenant", "a new tenant is compared with all others"),
+    Site("auth.services_sessions", "(module)", "the session token itself decides the tenant"),
+    Site("notify.services_outbox", "drain", "outbox drain serves every tenant"),
+    Site("notify.services_outbox", "list_recent", "the demo page shows every tenant's messages"),
+    Site("notify.services_outbox", "purge", "outbox retention serves every tenant"),
+    Site("notify.services_caps", "_refuse_above", "send caps count what a number receives over all tenants"),
+    Site("risk.services_limits", "(module)", "counters are keyed by tenant and serve the installation as a whole"),
+    Site("services_keys", "(module)", "keys belong to the installation, not to one tenant"),
+    Site("services_purge", "(module)", "expired rows are deleted in every tenant"),
+}  # fmt: skip
+
+
+def commits(modules: Iterable[Module]) -> Iterator[str]:
+    """Calls of commit outside the unit of work."""
+    for module in modules:
+        for call in calls(module):
+            if isinstance(call.func, ast.Attribute) and call.func.attr == "commit":
+                if module.name not in COMMITS:
+                    yield f"{module.name}:{call.lineno} {dotted(call.func)}()"
+
+
+def test_only_the_unit_of_work_commits() -> None:
+    """A commit in the middle of a service keeps half a change when the other half is refused."""
+    found = list(commits(tree()))
+    assert not found, listed(found)
+
+
+def test_the_commit_rule_can_fail() -> None:
+    assert list(commits([snippet("auth.services_login", "session().commit()")]))
+    assert list(commits([snippet("iam", "db.session.commit()")]))
+    assert not list(commits([snippet("core.db", "current.commit()")]))
+
+
+def banned(modules: Iterable[Module]) -> Iterator[tuple[str, str, str]]:
+    """Yield (module, name, complaint) of time, randomness and network outside their owners."""
+    for module in modules:
+        for kind, names in (("time", TIME), ("randomness", RANDOM), ("network", NETWORK)):
+            if module.name in OWNERS[kind]:
+                continue
+            for name, line in _uses(module, names):
+                yield module.name, name, f"{module.name}:{line} takes {kind} from {name}"
+
+
+def _uses(module: Module, names: set[str]) -> Iterator[tuple[str, int]]:
+    for item in module.imports:
+        for name in names:
+            if not item.ours and (item.target == name or item.target.startswith(f"{name}.")):
+                yield name, item.line
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute):
+            chain = ".".join(dotted(node).split(".")[-2:])
+            if chain in names:
+                yield chain, node.lineno
+
+
+def test_time_randomness_and_network_have_one_owner_each() -> None:
+    """Tests move the clock, seed randomness and close the network in one place; so do reviewers."""
+    found = [
+        text for module, name, text in banned(tree()) if (module, name) not in BANNED_ALLOWED
+    ]
+    assert not found, listed(found)
+
+
+def test_the_ownership_rule_can_fail() -> None:
+    bad = [
+        snippet("auth.models", "import time\nx = time.time()"),
+        snippet("auth.models", "from datetime import datetime\nx = datetime.now()"),
+        snippet("auth.models", "import datetime\nx = datetime.datetime.utcnow()"),
+        snippet("auth.models", "import secrets"),
+        snippet("auth.models", "from os import urandom"),
+        snippet("auth.models", "import uuid\nx = uuid.uuid4()"),
+        snippet("auth.models", "import requests.exceptions"),
+        snippet("auth.models", "from urllib import request"),
+        snippet("auth.models", "import socket"),
+    ]
+    for module in bad:
+        assert list(banned([module])), module.text
+    assert not list(banned([snippet("core.rng", "import secrets")]))
+    assert not list(banned([snippet("auth.models", "x = clock.now()")]))
+
+
+def session_gets(modules: Iterable[Module]) -> Iterator[tuple[str, str, str]]:
+    """Yield (module, first argument, complaint) of reads that go round the tenant guard."""
+    for module in modules:
+        sessions = _session_names(module.tree)
+        for call in calls(module):
+            func = call.func
+            if not isinstance(func, ast.Attribute) or func.attr not in {"get", "get_one", "query"}:
+                continue
+            source = dotted(func.value)
+            if source in sessions or source.endswith("session()") or source.endswith(".session"):
+                argument = dotted(call.args[0]) if call.args else "?"
+                text = f"{module.name}:{call.lineno} {source}.{func.attr}({argument})"
+                yield module.name, argument, text
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and node.attr == "query":
+                if dotted(node.value).startswith("IAM"):
+                    yield module.name, dotted(node.value), f"{module.name}:{node.lineno} .query"
+
+
+def _session_names(tree_: ast.Module) -> set[str]:
+    found = set()
+    for node in ast.walk(tree_):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            if dotted(node.value.func).rpartition(".")[2] in {"session", "Session"}:
+                found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.withitem) and isinstance(node.context_expr, ast.Call):
+            if dotted(node.context_expr.func).rpartition(".")[2] in {"transaction", "Session"}:
+                if isinstance(node.optional_vars, ast.Name):
+                    found.add(node.optional_vars.id)
+    return found
+
+
+def test_rows_are_selected_never_fetched_by_identity() -> None:
+    """`session.get` may answer from the identity map, without a query and so without a scope."""
+    found = [
+        text for module, name, text in session_gets(tree()) if (module, name) not in SESSION_GET
+    ]
+    assert not found, listed(found)
+
+
+def test_the_identity_rule_can_fail() -> None:
+    bad = [
+        "session().get(IAMUserAccount, key)",
+        "db.session().get_one(IAMUserAccount, key)",
+        "current = session()\ncurrent.get(IAMUserAccount, key)",
+        "with transaction() as current:\n    current.query(IAMUserAccount)",
+        "IAMUserAccount.query.all()",
+    ]
+    for text in bad:
+        assert list(session_gets([snippet("auth.services_login", text)])), text
+    assert not list(session_gets([snippet("auth.current", "g.get('iam_principal')")]))
+
+
+def unscoped_sites(modules: Iterable[Module]) -> Iterator[Site]:
+    """Yield every place that lifts the tenant guard, with the literal reason it gives."""
+    for module in modules:
+        if module.name == "core.scoping":
+            continue
+        for call in calls(module):
+            if dotted(call.func).rpartition(".")[2] in {"unscoped", "exempt"} and not (
+                isinstance(call.func, ast.Attribute) and dotted(call.func.value) == "host"
+            ):
+                yield Site(module.name, module.function_at(call), _literal(call))
+
+
+def _literal(call: ast.Call) -> str:
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    if len(values) == 1 and isinstance(values[0], ast.Constant):
+        return str(values[0].value)
+    return "(no literal reason)"
+
+
+def test_every_lifting_of_the_tenant_guard_is_known() -> None:
+    """One forgotten `unscoped` shows one tenant the rows of another: each site is read and listed.
+
+    The list may only shrink; a new site needs its line here and a second reader.
+    """
+    found = set(unscoped_sites(tree()))
+    assert not found - UNSCOPED, listed(map(str, sorted(found - UNSCOPED)))
+    assert not UNSCOPED - found, "no longer there: " + listed(map(str, sorted(UNSCOPED - found)))
+
+
+def test_the_guard_rule_can_fail() -> None:
+    texts = [
+        "def f():\n    with unscoped('because'):\n        pass",
+        "def f():\n    with scoping.unscoped(reason):\n        pass",
+        "OPTIONS = exempt('because')",
+    ]
+    for text in texts:
+        assert set(unscoped_sites([snippet("auth.services_login", text)])) - UNSCOPED, text
+    (site,) = unscoped_sites([snippet("auth.services_login", texts[0])])
+    assert site == Site("auth.services_login", "f", "because")
+
+
+def scoping_options(modules: Iterable[Module]) -> Iterator[str]:
+    """Uses of the exemption's raw option name, which would need no reason."""
+    for module in modules:
+        if module.name == "core.scoping":
+            continue
+        for node in ast.walk(module.tree):
+            raw = isinstance(node, ast.Constant) and node.value == "iam_unscoped"
+            if raw or (isinstance(node, ast.Name) and node.id == "EXEMPT"):
+                yield f"{module.name}:{node.lineno} sets the exemption by hand"
+
+
+def test_nobody_sets_the_exemption_by_hand() -> None:
+    """The option behind `exempt(…)` would pass the list above unseen."""
+    found = list(scoping_options(tree()))
+    assert not found, listed(found)
+
+
+def test_the_option_rule_can_fail() -> None:
+    text = "session().execute(query, execution_options={'iam_unscoped': 'x'})"
+    assert list(scoping_options([snippet("auth.services_login", text)]))
+
+
+def test_the_allow_lists_of_bans_hold_nothing_stale() -> None:
+    """Allow-lists may only shrink: an entry nobody needs is an open door."""
+    used = {(module, name) for module, name, _text in banned(tree())}
+    read = {(module, name) for module, name, _text in session_gets(tree())}
+    stale = [str(item) for item in BANNED_ALLOWED if item not in used]
+    stale += [str(item) for item in SESSION_GET if item not in read]
+    assert not stale, listed(stale)

@@ -1,0 +1,36 @@
+"""Sizes that a reader can hold: modules of 400 lines, functions of 50 (DESIGN, services)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tests.architecture.source import Module, listed, snippet, tree
+
+MODULE_LINES, FUNCTION_LINES = 400, 50
+# Tables and verifiers that follow a specification step by step: name -> the clause they follow.
+LONGER: dict[str, str] = {}
+
+
+def too_long(modules: Iterable[Module]) -> Iterator[str]:
+    """Modules and functions over their ceiling."""
+    for module in modules:
+        if module.lines > MODULE_LINES and module.name not in LONGER:
+            yield f"{module.name} has {module.lines} lines"
+        for function in module.functions:
+            name = f"{module.name}.{function.name}"
+            if function.lines > FUNCTION_LINES and name not in LONGER:
+                yield f"{name} has {function.lines} lines"
+
+
+def test_modules_and_functions_stay_readable() -> None:
+    """A security decision that does not fit on a screen is one that nobody reviews."""
+    found = list(too_long(tree()))
+    assert not found, listed(found)
+
+
+def test_the_size_rule_can_fail() -> None:
+    assert list(too_long([snippet("auth.models", "x = 1\n" * (MODULE_LINES + 1))]))
+    body = "    x = 1\n" * FUNCTION_LINES
+    assert list(too_long([snippet("auth.models", f"def f():\n{body}")]))
+    assert list(too_long([snippet("auth.models", f"class A:\n  def f(self):\n{body}")]))
+    assert not list(too_long([snippet("auth.models", "def f():\n    return 1")]))

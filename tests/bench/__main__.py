@@ -1,0 +1,50 @@
+"""`python -m tests.bench [logins] [views] [counts] [server] [--engine sqlite|mysql] [--rounds N]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import counts, databases, logins, server, views
+from .databases import NewDatabase
+from .report import Report
+from .subjects import make_service
+
+PARTS = ("logins", "views", "counts", "server")
+ENGINES = ("sqlite", "mysql")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure what was asked for, or all, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    parser.add_argument("--engine", action="append", choices=ENGINES)
+    parser.add_argument("--rounds", type=int, default=9)
+    wanted = parser.parse_args(arguments)
+    parts = wanted.parts or PARTS
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    report = Report()
+    for engine in wanted.engine or ENGINES:
+        with getattr(databases, engine)() as new_database:
+            if new_database is not None:
+                _measure(parts, new_database, report, engine, wanted.rounds)
+    if "server" in parts:
+        server.measure(report)
+    report.table()
+
+
+def _measure(
+    parts: Sequence[str], new_database: NewDatabase, report: Report, engine: str, rounds: int
+) -> None:
+    if "views" in parts:
+        views.measure(new_database, report, engine, rounds)
+    if "counts" in parts:
+        counts.measure(make_service(new_database()), report, engine)
+    if "logins" in parts:
+        logins.measure(make_service(new_database()), report, engine, rounds)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
