@@ -22,7 +22,7 @@ from .events import CATALOGUE, CRITICAL, INFO, NOTICE, WARNING
 SEVERITIES = (INFO, NOTICE, WARNING, CRITICAL)
 STATUSES = ("success", "failure", "denied")
 FIELDS = ("action", "actor", "status", "severity", "ip", "resource", "from", "to", "q")
-DEFAULT_SIZE = 50
+DEFAULT_SIZE = 25
 _MAX_VALUE = 254
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")

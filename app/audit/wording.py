@@ -37,6 +37,11 @@ def meaning(action: str) -> str:
     return _(event.meaning) if event else title(action)
 
 
+def headline(action: str) -> str:
+    """Return the same without its full stop, for headings and lists."""
+    return meaning(action).rstrip(".。")
+
+
 def title(name: str) -> str:
     """Return a name such as LOGIN_FAILED or user_id as words."""
     words = name.replace("_", " ").strip().lower()

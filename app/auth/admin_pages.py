@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flask import current_app, request, url_for
+from flask import current_app, has_request_context, request, url_for
 
 from ..core.i18n import _
 from ..core.i18n import lazy as _l
@@ -64,7 +64,7 @@ def navigation() -> list[dict[str, Any]]:
 
 @admin_bp.app_context_processor
 def _admin_context() -> dict[str, Any]:
-    if request and request.blueprint in {"iam_admin", "iam_roles", "iam_audit"}:
+    if has_request_context() and request.blueprint in {"iam_admin", "iam_roles", "iam_audit"}:
         return {"admin_nav": navigation(), "status_labels": STATUS_LABELS}
     return {}
 

@@ -101,6 +101,11 @@ def forget_principal() -> None:
     _memo().pop("principal", None)
 
 
+def do_without_session() -> None:
+    """Treat the rest of this request as nobody's: the database is away, and pages must render."""
+    _memo()["principal"] = None
+
+
 def request_id() -> str:
     """Return this request's id, made here: a client's own would be a way into the logs (AT-407)."""
     memo = _memo()

@@ -77,12 +77,12 @@ def totp_page(place: Enrolment) -> BaseResponse:
             services_mfa_enrol.begin_totp(place.user, actor=request_actor())
         return redirect_url(place.own_url)
     row = services_mfa_enrol.pending(place.user, Totp.name)
-    if row is None or request.method == "GET":
+    if row is None or request.method != "POST":
         return _totp(place, row, TotpForm(formdata=None))
     if not form.validate():
         return _totp(place, row, form, 422)
     try:
-        return _confirm(place, Totp.name, form.code.data, form.name.data or "")
+        return _confirm(place, Totp.name, form.code.data or "", form.name.data or "")
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
         return _totp(place, services_mfa_enrol.pending(place.user, Totp.name), form, 401)
@@ -101,7 +101,7 @@ def channel_page(place: Enrolment, method: str) -> BaseResponse:
 
 def _channel_address(place: Enrolment, method: str) -> BaseResponse:
     form = (EmailDestinationForm if method == EmailOtp.name else PhoneDestinationForm)()
-    if request.method == "GET":
+    if request.method != "POST":
         if method == EmailOtp.name and not form.destination.data:
             form.destination.data = place.user.email or ""
         return _channel(place, method, form)
@@ -112,7 +112,7 @@ def _channel_address(place: Enrolment, method: str) -> BaseResponse:
         return services_mfa_enrol.begin_channel(
             place.user,
             method,
-            form.destination.data,
+            form.destination.data or "",
             session_id=place.person.session_id,
             actor=request_actor(),
         )
@@ -130,12 +130,12 @@ def _channel_address(place: Enrolment, method: str) -> BaseResponse:
 
 def _channel_code(place: Enrolment, method: str, row: IAMMfaMethod) -> BaseResponse:
     form = CodeForm()
-    if request.method == "GET":
+    if request.method != "POST":
         return _channel(place, method, CodeForm(formdata=None), row=row)
     if not form.validate():
         return _channel(place, method, form, 422, row=row)
     try:
-        return _confirm(place, method, form.code.data, "")
+        return _confirm(place, method, form.code.data or "", "")
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
         again = services_mfa_enrol.pending(place.user, method)

@@ -23,7 +23,13 @@ from ..core.errors import (
 )
 from .blueprint import IAMBlueprint
 from .csrf import CsrfRefused
-from .current import any_session, current_principal, request_actor, request_id
+from .current import (
+    any_session,
+    current_principal,
+    do_without_session,
+    request_actor,
+    request_id,
+)
 from .pages import problem, redirect_url, render, secure_headers, wants_json
 from .redirects import safe_next
 
@@ -140,6 +146,7 @@ def _audit_denial(error: IAMError) -> None:
 def _database_error(error: DBAPIError) -> BaseResponse:
     if not db.is_outage(error):
         raise error
+    do_without_session()
     current_app.logger.error("database away: %s", type(error.orig).__name__)
     return answer(Unavailable(code="database.unavailable"))
 

@@ -81,9 +81,9 @@ def asked(purpose: str | None, next_url: str | None) -> Asked:
     person = current_principal()
     if person is None:
         raise NotAuthenticated
-    if purpose not in purposes:
+    name = purpose or ""
+    if name not in purposes:
         raise NotFound(code="step_up.purpose_unknown")
-    name = str(purpose)
     user = services_sessions.owner(person)
     return Asked(person, user, name, step_up_minimum(person, name), safe_next(next_url))
 

@@ -35,7 +35,7 @@ def profile() -> BaseResponse:
     form = ProfileForm(obj=user)
     form.language.choices = [("", _("Same as the browser")), *LANGUAGES.items()]
     form.timezone.choices = [("", "UTC"), *((name, name) for name in sorted(available_timezones()))]
-    if request.method == "GET":
+    if request.method != "POST":
         return render("iam/account_profile.html", form=form, user=user)
     try:
         if form.validate():

@@ -37,6 +37,7 @@ def dashboard() -> Response:
         today=days[-1],
         sign_ins=[_column(day) for day in days],
         factors=_factors(),
+        protected=services_accounts.count_protected(),
     )
 
 

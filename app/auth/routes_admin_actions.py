@@ -167,7 +167,7 @@ def users_bulk() -> BaseResponse:
         return redirect_to("iam_admin.users")
     found = [services_accounts.get_user(user_id) for user_id in ids]
     form = ReasonForm()
-    if request.method == "GET" or not form.validate():
+    if request.method != "POST" or not form.validate():
         return _bulk_page(act, found, form, 422 if request.method == "POST" else 200)
     refusals = [text for text in (_try(act, row, form) for row in [u.id for u in found]) if text]
     done = len(found) - len(refusals)
@@ -181,12 +181,12 @@ def users_bulk() -> BaseResponse:
 def _ask_or_do(act: Act, user_id: str) -> BaseResponse:
     user = services_accounts.get_user(parse_id(user_id))
     form = ReasonForm()
-    if request.method == "GET":
+    if request.method != "POST":
         return _confirm_page(act, user, form, 200)
     if not form.validate():
         return _confirm_page(act, user, form, 422)
     try:
-        _do(act, user.id, form.reason.data)
+        _do(act, user.id, form.reason.data or "")
     except (InvalidInput, Conflict) as refusal:
         show(form, refusal)
         again = services_accounts.get_user(parse_id(user_id))
@@ -208,7 +208,7 @@ def _do(act: Act, user_id: UUID, reason: str) -> None:
 def _try(act: Act, user_id: UUID, form: ReasonForm) -> str:
     name = services_accounts.get_user(user_id).label
     try:
-        _do(act, user_id, form.reason.data)
+        _do(act, user_id, form.reason.data or "")
     except (InvalidInput, Conflict, Forbidden, NotFound) as refusal:
         return f"{name}: {_(str(refusal.title))}"
     return ""

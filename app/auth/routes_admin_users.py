@@ -13,7 +13,6 @@ from ..audit.models import IAMAuthLog
 from ..audit.services_query import AuditLogQuery
 from ..authz import services_rbac
 from ..authz.errors import RightsExceeded
-from ..authz.grants import GLOBAL, TENANT
 from ..core import clock
 from ..core.db import transaction
 from ..core.errors import Conflict, IAMError, InvalidInput
@@ -31,7 +30,13 @@ from .liveness import INVITED
 from .models import IAMMfaMethod, IAMUserAccount
 from .pages import redirect_to, render
 from .security import can, requires_permission, requires_step_up
-from .services_directory import NEWEST, SORTS, list_organizations
+from .services_directory import (
+    NEWEST,
+    SORTS,
+    default_scope,
+    grantable_roles,
+    list_organizations,
+)
 from .services_factors import label_of
 from .services_names import names_of
 
@@ -70,8 +75,8 @@ def user_new() -> BaseResponse:
     """Create an account and send its owner a link to set a password."""
     form = UserCreateForm(actor_type="end_user")
     form.offer_choices()
-    form.roles.choices = _role_choices() if can("role:assign") else []
-    if request.method == "GET":
+    form.roles.choices = _grantable() if can("role:assign") else []
+    if request.method != "POST":
         return _form_page(form, 200)
     if not form.validate():
         return _form_page(form, 422)
@@ -104,7 +109,7 @@ def user_edit(user_id: str) -> BaseResponse:
     form = UserEditForm(obj=found)
     form.offer_choices()
     _keep_current(form, found)
-    if request.method == "GET":
+    if request.method != "POST":
         form.parent_id.data = str(found.parent_id or "")
         return _form_page(form, 200, found)
     if not form.validate():
@@ -135,7 +140,7 @@ def user_role_assign(user_id: str) -> BaseResponse:
         services_rbac.assign_role(
             found,
             role,
-            scope=GLOBAL if role.name == "super_admin" else TENANT,
+            scope=default_scope(role.name),
             actor_grants=current_user.grants,
             actor=request_actor(),
         )
@@ -266,9 +271,18 @@ def _events(user_id: UUID) -> list[IAMAuthLog]:
 def _role_form(user: IAMUserAccount) -> RoleForm:
     held = {item.role.id for item in services_rbac.roles_of(user)}
     form = RoleForm()
-    roles = [role for role in services_rbac.list_roles() if role.id not in held]
+    offered = grantable_roles(current_user.grants, user.parent_id) if can("role:assign") else []
+    roles = [role for role in offered if role.id not in held]
     form.role.choices = [("", _("Choose a role")), *((str(r.id), r.name) for r in roles)]
     return form
+
+
+def _grantable() -> list[tuple[str, str]]:
+    roles = grantable_roles(current_user.grants)
+    return [
+        (role.name, f"{role.name}: {_(role.description)}" if role.description else role.name)
+        for role in roles
+    ]
 
 
 def _role_choices() -> list[tuple[str, str]]:
@@ -279,8 +293,9 @@ def _keep_current(form: UserEditForm, user: IAMUserAccount) -> None:
     # An organization that was closed since, or a language no longer offered, stays as it is.
     for field in (form.parent_id, form.language, form.timezone):
         value = str(getattr(user, field.short_name) or "")
-        if value not in {choice[0] for choice in field.choices}:
-            field.choices = [*field.choices, (value, value)]
+        offered: list[Any] = list(field.choices or [])
+        if value not in {choice[0] for choice in offered}:
+            field.choices = [*offered, (value, value)]
 
 
 def _refused(

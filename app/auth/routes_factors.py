@@ -107,7 +107,7 @@ def factor_rename(factor_id: str) -> BaseResponse:
     if request.method == "POST" and form.validate():
         with transaction():
             services_mfa_changes.rename(
-                user, parse_id(factor_id), form.name.data, actor=request_actor()
+                user, parse_id(factor_id), form.name.data or "", actor=request_actor()
             )
         flash(_("The name is changed."), "ok")
         return redirect_to("iam_account.security")
@@ -142,7 +142,7 @@ def factor_remove(factor_id: str) -> BaseResponse:
 def recovery_codes() -> BaseResponse:
     """Make new recovery codes and show them, this once."""
     user = _fresh_owner()
-    if request.method == "GET" or not services_factors.mfa_state(user.id).any_active:
+    if request.method != "POST" or not services_factors.mfa_state(user.id).any_active:
         return redirect_to("iam_account.security")
     with transaction():
         codes = services_recovery_codes.create(user, actor=request_actor())

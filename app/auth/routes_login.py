@@ -39,7 +39,7 @@ bp = IAMBlueprint("iam_auth", "IAM_AUTH_PREFIX")
 @limited
 def login() -> BaseResponse:
     """Show the sign-in form, or check a username and password."""
-    if request.method == "GET":
+    if request.method != "POST":
         if current_principal() is not None:
             return redirect_url(_landing(request.args.get("next")))
         browser()
@@ -89,7 +89,7 @@ def password_forgot() -> BaseResponse:
     """Ask for a reset link; the answer is the same whoever asks."""
     browser()
     form = ForgotForm()
-    if request.method == "GET":
+    if request.method != "POST":
         return render("iam/password_forgot.html", form=form)
     if not form.validate():
         return render("iam/password_forgot.html", 422, form=form)
@@ -106,7 +106,7 @@ def password_reset(token: str) -> BaseResponse:
     browser()
     form = NewPasswordForm()
     try:
-        if request.method == "GET" or not form.validate():
+        if request.method != "POST" or not form.validate():
             return _reset_page(form, token)
         services_password.redeem_link(token, text(form.password), actor=request_actor())
     except PasswordRefused as refusal:

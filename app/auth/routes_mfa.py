@@ -64,12 +64,12 @@ def verify() -> BaseResponse:
         if request.method == "POST":
             flash(_("That code no longer works. Please ask for a new one."), "bad")
         return redirect_to("iam_mfa.choose", **who.place)
-    if request.method == "GET":
+    if request.method != "POST":
         return _verify_page(who, way, form)
     if not form.validate():
         return _verify_page(who, way, form, 422)
     try:
-        signed = _prove(who, way, form.code.data)
+        signed = _prove(who, way, form.code.data or "")
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
         return _verify_page(who, way, form, 401)
@@ -126,13 +126,15 @@ def step_up() -> BaseResponse:
     if who.minimum != AAL1 or who.user.password_hash is None:
         flash(_("This needs a stronger second step. Please add one first."), "warn")
         return redirect_to("iam_account.security")
-    if request.method == "GET":
+    if request.method != "POST":
         form = StepUpPasswordForm(formdata=None, purpose=who.purpose, next=who.next_url)
         return _password_page(who, form)
     if not form.validate():
         return _password_page(who, form, 422)
     try:
-        services_password.confirm_password(who.person, form.password.data, actor=request_actor())
+        services_password.confirm_password(
+            who.person, form.password.data or "", actor=request_actor()
+        )
     except InvalidCredentials as refusal:
         form.password.errors = [_(str(refusal.title))]
         return _password_page(who, form, 401)

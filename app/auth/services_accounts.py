@@ -19,7 +19,7 @@ from ..audit.services_audit import record
 from ..authz import services_rbac
 from ..authz.catalogue import SUPER_ADMIN
 from ..authz.errors import OwnRights, RightsExceeded
-from ..authz.grants import GLOBAL, TENANT, Grants
+from ..authz.grants import Grants
 from ..core import clock, signals
 from ..core.actor import Actor
 from ..core.db import after_commit, session
@@ -45,6 +45,8 @@ from .services_account_status import (
 from .services_directory import (
     count_by_status,
     count_factors,
+    count_protected,
+    default_scope,
     extras,
     find_by_login,
     get_user,
@@ -263,8 +265,9 @@ def _assign(user: IAMUserAccount, name: str, actor_grants: Grants | None, actor:
     role = services_rbac.find_role(name)
     if role is None:
         raise InvalidInput(_("Choose roles from the list"), field="roles")
-    scope = GLOBAL if role.name == SUPER_ADMIN else TENANT
-    services_rbac.assign_role(user, role, scope=scope, actor_grants=actor_grants, actor=actor)
+    services_rbac.assign_role(
+        user, role, scope=default_scope(role.name), actor_grants=actor_grants, actor=actor
+    )
 
 
 def _refuse_taken(user: IAMUserAccount) -> None:
@@ -310,6 +313,7 @@ __all__ = [
     "PROFILE_FIELDS",
     "count_by_status",
     "count_factors",
+    "count_protected",
     "create_user",
     "delete_user",
     "disable",

@@ -1,8 +1,8 @@
 """Rows of `iam_mfa_challenge`: opened, found, counted, closed.
 
 One live code for each person and purpose (D3): a new one supersedes the older, in
-whatever session that was sent; what needs no code is open once in each session. Tries are counted by compare-and-swap, so that parallel
-ones cannot pass the cap (AT-034).
+whatever session that was sent; what needs no code is open once in each session.
+Tries are counted by compare-and-swap, so parallel ones cannot pass the cap (AT-034).
 """
 
 from __future__ import annotations

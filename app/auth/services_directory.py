@@ -16,6 +16,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import aliased
 
+from ..authz import services_grants, services_rbac
+from ..authz.catalogue import SUPER_ADMIN
+from ..authz.grants import GLOBAL, TENANT, Grants
+from ..authz.hierarchy import lineage, role_rights
 from ..authz.models import IAMRole, IAMUserRole
 from ..core.db import session
 from ..core.errors import NotFound
@@ -42,16 +46,22 @@ class UserExtras:
 
 def find_by_login(identifier: str | None) -> IAMUserAccount | None:
     """Return the account that signs in with this username or e-mail, or None; one query."""
+    key = login_key(identifier)
+    return _find(getattr(_U, key[0]) == key[1]) if key else None
+
+
+def login_key(identifier: str | None) -> tuple[str, str] | None:
+    """Return the column and canonical value that a login name is found by; None: by none."""
     text = (identifier or "").strip()
     if not is_lookup_safe(text):
         return None
     if "@" not in text:
-        return _find(_U.username_canonical == canonical_username(text))
+        return "username_canonical", canonical_username(text)
     # Addresses have ASCII local parts here; folding another script into one would let a
     # K sign stand for a k (AT-096).
     if not text.rpartition("@")[0].isascii():
         return None
-    return _find(_U.email_canonical == canonical_email(text))
+    return "email_canonical", canonical_email(text)
 
 
 def get_user(user_id: UUID | None) -> IAMUserAccount:
@@ -85,7 +95,7 @@ def list_users(
 
 def count_by_status() -> dict[str, int]:
     """Return how many accounts have each status; one query."""
-    rows = session().execute(select(_U.status, func.count()).group_by(_U.status))
+    rows = session().execute(select(_U.status, func.count(_U.id)).group_by(_U.status))
     return dict.fromkeys(STATUSES, 0) | {row[0]: row[1] for row in rows}
 
 
@@ -97,6 +107,34 @@ def count_factors() -> dict[str, int]:
         .group_by(IAMMfaMethod.method)
     )
     return {row[0]: row[1] for row in rows}
+
+
+def count_protected() -> int:
+    """Return how many accounts have a confirmed second factor; one query."""
+    query = select(func.count(IAMMfaMethod.user_id.distinct())).where(
+        IAMMfaMethod.confirmed_at.is_not(None)
+    )
+    return session().scalar(query) or 0
+
+
+def grantable_roles(grants: Grants, parent_id: UUID | None = None) -> list[IAMRole]:
+    """Return the roles that somebody with `grants` may give to a person of an organization."""
+    tree = services_grants.role_tree()
+    held = services_grants.role_permissions(tree)
+    offered = []
+    for role in services_rbac.list_roles():
+        names = {node.name for node in lineage(tree, role.id)}
+        if SUPER_ADMIN in names and not grants.has_role(SUPER_ADMIN):
+            continue
+        rights = role_rights(tree, held, role.id, scope=default_scope(role.name))
+        if all(grants.covers(right, target_parent_id=parent_id) for right in rights):
+            offered.append(role)
+    return offered
+
+
+def default_scope(role_name: str) -> str:
+    """Return the scope in which a role is given where nothing else is said."""
+    return GLOBAL if role_name == SUPER_ADMIN else TENANT
 
 
 def extras(user_ids: Iterable[UUID]) -> UserExtras:

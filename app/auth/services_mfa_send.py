@@ -8,6 +8,7 @@ before commit: the message is a row of the outbox.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -66,7 +67,7 @@ def send_otp(
         held=True,
         actor=actor,
     )
-    details = {"fallback_from": fallback_from} if fallback_from else {}
+    details: dict[str, Any] = {"fallback_from": fallback_from} if fallback_from else {}
     record(
         events.MFA_CODE_SENT,
         resource=user,

@@ -158,8 +158,9 @@ def is_expired(user: IAMUserAccount, at: datetime) -> bool:
 
 
 def store(user: IAMUserAccount, new: NewPassword, actor: Actor) -> None:
-    """Make a prepared password the account's own, keep it in the history, tell the person."""
+    """Make a prepared password the account's own; outstanding links die, the person is told."""
     at = clock.now()
+    drop_links(user)
     user.password_hash = new.password_hash
     user.password_changed_at = user.updated_at = at
     session().add(
@@ -289,7 +290,6 @@ def redeem_link(token: str, password: str, *, actor: Actor) -> None:
         store(user, new, actor)
         _activate(user, actor)
         services_sessions.revoke_all(user.id, "password_reset", actor=actor)
-        drop_links(user)
         services_limits.clear_all(_own_buckets(user, actor))
         record(events.PASSWORD_RESET_COMPLETED, resource=user, actor=actor, purpose=row.purpose)
 

@@ -62,7 +62,7 @@ def role_new() -> BaseResponse:
     """Create a role."""
     form = RoleEditForm()
     form.offer_choices(rbac.roles_within(current_user.grants))
-    if request.method == "GET":
+    if request.method != "POST":
         return _form_page(form, {}, 200)
     if not form.validate():
         return _form_page(form, request.form, 422)
@@ -89,7 +89,7 @@ def role_edit(role_id: str) -> BaseResponse:
     found = rbac.get_role(parse_id(role_id))
     form = RoleEditForm(obj=found)
     _offer(form, found)
-    if request.method == "GET":
+    if request.method != "POST":
         form.parent_id.data = str(found.parent_id or "")
         form.mfa_policy.data = found.mfa_policy or ""
         return _form_page(form, _stored(found), 200, found)

@@ -113,8 +113,7 @@ def install(target: Any) -> None:
     event.listen(target, "do_orm_execute", _scope_statement)
     event.listen(target, "before_flush", _scope_rows)
     if not event.contains(TenantScoped, "load", _check_loaded):
-        for name in ("load", "refresh"):
-            event.listen(TenantScoped, name, _check_loaded, propagate=True)
+        event.listen(TenantScoped, "load", _check_loaded, propagate=True)
     target._iam_scoped = True  # noqa: SLF001 - one session factory may serve several apps
 
 
@@ -164,7 +163,7 @@ def _scope_rows(current: Session, _context: Any, _instances: Any) -> None:
             _check_row(row)
 
 
-def _check_loaded(row: TenantScoped, context: Any, *_names: Any) -> None:
+def _check_loaded(row: TenantScoped, context: Any) -> None:
     # The second wall: whatever a statement looked like, a row of another tenant does not
     # become an object here.
     scope = _current()
@@ -183,7 +182,8 @@ def _check_row(row: TenantScoped) -> None:
     if scope.tenant_id is None:
         return
     given: UUID | None = row.tenant_id  # None until the row was flushed or told
+    before = inspect(row).attrs.tenant_id.history.deleted
     if given is None:
         row.tenant_id = scope.tenant_id
-    elif given != scope.tenant_id:
+    elif any(item not in {None, scope.tenant_id} for item in (given, *before)):
         raise TenantContextMissing(f"a {type(row).__name__} of another tenant")

@@ -92,9 +92,7 @@ def test_d3_one_sent_code_in_fifty_hands(
     app: Flask, scoped: UUID, ann: Someone, actor: Actor, method: str
 ) -> None:
     add_channel(load(ann.id), method)
-    services_mfa.challenge(
-        load(ann.id), method, services_mfa.SIGN_IN, session_id=None, actor=actor
-    )
+    services_mfa.challenge(load(ann.id), method, services_mfa.SIGN_IN, session_id=None, actor=actor)
     code = re.search(r"\b(\d{6})\b", services_outbox.list_recent(1)[0]["body"])
     assert code
     found = together(app, scoped, redeem(attempt_for(ann, code.group(1), method, actor), actor))
@@ -195,9 +193,7 @@ def test_at_075_two_removals_at_once_leave_the_factor_that_policy_demands(
         with lock:
             method_id = next(turn)
         with transaction():
-            services_mfa_changes.remove(
-                load(ann.id), method_id, policy="required", actor=actor
-            )
+            services_mfa_changes.remove(load(ann.id), method_id, policy="required", actor=actor)
 
     found = together(app, scoped, remove)
     assert found["ok"] == 1

@@ -133,7 +133,7 @@ def test_at_449_a_page_size_out_of_bounds_is_a_bad_request(size) -> None:
 
 
 def test_at_449_a_page_size_in_bounds_is_taken() -> None:
-    assert [parse_size(text) for text in (None, "", "1", "200")] == [50, 50, 1, 200]
+    assert [parse_size(text) for text in (None, "", "1", "200")] == [25, 25, 1, 200]
 
 
 def test_m4_what_was_typed_is_kept_for_the_form() -> None:

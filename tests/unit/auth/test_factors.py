@@ -100,7 +100,7 @@ def test_d2_the_address_for_the_app_names_issuer_and_account() -> None:
         ("123456", "123456"),
         (" 123 456 ", "123456"),
         ("123-456", "123456"),
-        ("１２３４５６", "123456"),  # noqa: RUF001 - full-width digits are the case
+        ("１２３４５６", "123456"),
         ("١٢٣٤٥٦", "123456"),
     ],
 )
@@ -110,14 +110,27 @@ def test_at_041_digits_are_read_whatever_their_script(typed: str, read: str) -> 
 
 @pytest.mark.parametrize(
     "typed",
-    ["", "12345", "1234567", "+12345", "-123456x", "12345.", "1e5000", "abcdef", "1²3456", "9" * 65],
+    [
+        "",
+        "12345",
+        "1234567",
+        "+12345",
+        "-123456x",
+        "12345.",
+        "1e5000",
+        "abcdef",
+        "1²3456",
+        "9" * 65,
+    ],
 )
 def test_at_041_what_is_no_code_is_refused(typed: str) -> None:
     with pytest.raises(CodeInvalid):
         six_digits(typed)
 
 
-@pytest.mark.parametrize("value", [None, 0, 123456, True, False, [], ["123456"], {}, b"123456", 1.5])
+@pytest.mark.parametrize(
+    "value", [None, 0, 123456, True, False, [], ["123456"], {}, b"123456", 1.5]
+)
 def test_at_046_values_that_are_no_text_are_refused(value: object) -> None:
     for read in (six_digits, compact, recovery_code.normalised):
         with pytest.raises(CodeInvalid):
@@ -217,10 +230,10 @@ def test_v1_windows_and_minutes_have_limits() -> None:
     ("values", "expected"),
     [
         ({}, []),
-        ({"MFA_METHODS": "totp,carrier_pigeon"}, ["iam.E201"]),
-        ({"MFA_METHODS": "email_otp,recovery_code"}, ["iam.E202"]),
-        ({"MFA_TOTP_WINDOW_BACK": "2"}, ["iam.W201"]),
-        ({"MFA_EMAIL_COUNTS_AS_MFA": "true"}, ["iam.W202"]),
+        ({"MFA_METHODS": "totp,carrier_pigeon"}, ["iam.E301"]),
+        ({"MFA_METHODS": "email_otp,recovery_code"}, ["iam.E302"]),
+        ({"MFA_TOTP_WINDOW_BACK": "2"}, ["iam.W301"]),
+        ({"MFA_EMAIL_COUNTS_AS_MFA": "true"}, ["iam.W302"]),
     ],
 )
 def test_v1_unwise_settings_are_found(values: dict[str, str], expected: list[str]) -> None:

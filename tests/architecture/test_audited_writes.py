@@ -1,0 +1,317 @@
+"""Every write has its evidence: an audit row in the same transaction (M1).
+
+The watcher stands at the engine, below the session, so that flushes, bulk
+statements and Core statements all pass it. It looks at what each transaction
+commits while the main flows run over HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from app.auth.models import IAMAuthSession, IAMUserAccount
+from app.authz.models import IAMRole
+from app.core import clock
+from app.core.db import Base, session, transaction
+from app.core.scoping import tenant_scope, unscoped
+from tests.architecture.source import listed
+from tests.conftest import csrf_of, post, totp_code
+
+AUDIT = "iam_auth_log"
+# Written without evidence of their own, and why. May only shrink.
+UNAUDITED_TABLES = {
+    "iam_outbox": "the queue of messages: delivery is not an act of a person",
+    "iam_throttle": "counters, committed before anything is checked",
+}
+# Columns that may change without evidence, and why.
+UNAUDITED_COLUMNS = {
+    ("iam_auth_session", "last_activity_at"): "last seen",
+    ("iam_device", "last_seen_at"): "last seen",
+}
+# Housekeeping that a transaction may hold beside nothing else.
+UNAUDITED_STATEMENTS = {
+    ("iam_mfa_challenge", "UPDATE", frozenset({"attempts"})): "an attempt counter",
+}
+_WRITE = re.compile(r"^\s*(INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO)\s+[`\"]?(\w+)", re.I)
+_SET = re.compile(r"\bSET\b(.*?)(?:\bWHERE\b|$)", re.I | re.S)
+_COLUMN = re.compile(r"[`\"]?(\w+)[`\"]?\s*=")
+
+
+@dataclass(frozen=True)
+class Write:
+    """One statement that changes a table of ours."""
+
+    verb: str
+    table: str
+    columns: frozenset[str]
+
+    @property
+    def needs_evidence(self) -> bool:
+        """Return whether nothing exempts it."""
+        if self.table in UNAUDITED_TABLES:
+            return False
+        if (self.table, self.verb, self.columns) in UNAUDITED_STATEMENTS:
+            return False
+        listed_columns = {(self.table, name) in UNAUDITED_COLUMNS for name in self.columns}
+        return not (self.verb == "UPDATE" and self.columns and listed_columns == {True})
+
+
+def read(statement: str) -> Write | None:
+    """Return what a statement writes to a table of ours, or None."""
+    match = _WRITE.match(statement)
+    if match is None or not match.group(2).lower().startswith("iam_"):
+        return None
+    verb = match.group(1).split()[0].upper()
+    assigned = _SET.search(statement) if verb == "UPDATE" else None
+    columns = frozenset(_COLUMN.findall(assigned.group(1))) if assigned else frozenset()
+    return Write(verb, match.group(2).lower(), columns)
+
+
+@dataclass
+class Watch:
+    """What was committed, and which transactions left no evidence."""
+
+    open: dict[int, list[Write]] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
+    transactions: int = 0
+
+    def statement(self, conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        """Note one statement of an open transaction."""
+        write = read(statement)
+        if write is not None:
+            self.open.setdefault(id(conn), []).append(write)
+
+    def commit(self, conn: Any) -> None:
+        """Judge a transaction that ends well."""
+        writes = self.open.pop(id(conn), [])
+        if not writes:
+            return
+        self.transactions += 1
+        self.written |= {write.table for write in writes}
+        if any(write.table == AUDIT and write.verb == "INSERT" for write in writes):
+            return
+        self.complaints += [
+            f"{write.verb} {write.table} ({', '.join(sorted(write.columns))}) without evidence"
+            for write in writes
+            if write.needs_evidence
+        ]
+
+    def rollback(self, conn: Any) -> None:
+        """Forget a transaction that wrote nothing in the end."""
+        self.open.pop(id(conn), None)
+
+
+@pytest.fixture
+def watch(app: Flask) -> Iterator[Watch]:
+    """Watch the engine of the suite's app; the test ends by asking what it saw."""
+    watching = Watch()
+    engine = app.extensions["sqlalchemy"].engine
+    hooks: dict[str, Callable[..., None]] = {
+        "before_cursor_execute": watching.statement,
+        "commit": watching.commit,
+        "rollback": watching.rollback,
+    }
+    for name, hook in hooks.items():
+        event.listen(engine, name, hook)
+    yield watching
+    for name, hook in hooks.items():
+        event.remove(engine, name, hook)
+
+
+def the(watching: Watch, *tables: str) -> None:
+    """Hold that every transaction had its evidence, and that the tables were written at all."""
+    assert not watching.complaints, listed(watching.complaints)
+    assert set(tables) <= watching.written, f"never written: {set(tables) - watching.written}"
+
+
+@pytest.fixture
+def administrator(make_user: Callable[..., Any]) -> Any:
+    """Return an administrator with a second factor."""
+    return make_user("root", roles=["tenant_admin"], actor_type="tenant_admin", mfa="totp")
+
+
+def test_m1_signing_in_and_out(client: FlaskClient, make_user, sign_in, watch: Watch) -> None:
+    person = make_user("ann")
+    watch.complaints.clear()
+    post(client, "/auth/login", {"username": "ann", "password": "wrong"})
+    post(client, "/auth/login", {"username": "nobody", "password": "wrong"})
+    sign_in(client, person)
+    with clock.travel(timedelta(minutes=5)):
+        client.get("/account")
+    post(client, "/auth/logout", page="/account")
+    the(watch, "iam_auth_session", "iam_device", AUDIT, "iam_throttle")
+
+
+def test_m1_second_factor_sign_in(client, make_user, sign_in, watch: Watch) -> None:
+    person = make_user("ann", mfa="totp")
+    post(client, "/auth/login", {"username": "ann", "password": person.password})
+    post(client, "/auth/mfa/verify", {"code": "000000"})
+    post(client, "/auth/mfa/verify", {"code": totp_code(person.totp_secret)})
+    assert client.get("/account").status_code == 200
+    the(watch, "iam_auth_session", "iam_mfa_method")
+
+
+def test_m1_the_password_changes(client, make_user, sign_in, watch: Watch) -> None:
+    person = make_user("ann")
+    sign_in(client, person)
+    new = "another horse battery staple 43"
+    bad = {"current": "wrong", "password": new, "password_confirm": new}
+    post(client, "/account/security/password", bad)
+    answer = post(client, "/account/security/password", {**bad, "current": person.password})
+    assert answer.status_code == 303, answer.text
+    the(watch, "iam_user_account", "iam_auth_session")
+
+
+def test_m1_a_forgotten_password(client, make_user, watch: Watch) -> None:
+    make_user("ann")
+    post(client, "/auth/password/forgot", {"username": "ann"})
+    post(client, "/auth/password/forgot", {"username": "nobody"})
+    the(watch, "iam_action_token", "iam_outbox")
+
+
+def test_m1_a_profile_and_devices(client, make_user, sign_in, watch: Watch) -> None:
+    sign_in(client, make_user("ann"))
+    answer = post(client, "/account", {"display_name": "Ann", "language": "", "timezone": ""})
+    assert answer.status_code == 303
+    post(client, "/account/sessions/end-others", page="/account/sessions")
+    device = re.search(r"/account/devices/([\w-]+)/rename", client.get("/account/devices").text)
+    assert device
+    path = f"/account/devices/{device.group(1)}"
+    post(client, f"{path}/rename", {"name": "Laptop"}, page="/account/devices")
+    answer = post(client, f"{path}/revoke", page="/account/devices")
+    assert answer.status_code == 303
+    the(watch, "iam_user_account", "iam_device", "iam_auth_session")
+
+
+def test_m1_a_factor_is_enrolled_and_removed(client, make_user, sign_in, watch: Watch) -> None:
+    sign_in(client, make_user("ann"))
+    page = "/account/security/totp"
+    post(client, page, {"action": "start"})
+    shown = re.search(r"data-copy=\"([A-Z2-7 ]{16,})\"|>([A-Z2-7 ]{32,})<", client.get(page).text)
+    assert shown, client.get(page).text
+    secret = (shown.group(1) or shown.group(2)).replace(" ", "")
+    post(client, page, {"code": "000000", "name": "Phone"})
+    answer = post(client, page, {"code": totp_code(secret), "name": "Phone"})
+    assert answer.status_code in {200, 303}, answer.text
+    the(watch, "iam_mfa_method", "iam_recovery_code")
+
+
+def test_m1_an_account_is_made_changed_and_suspended(
+    client, administrator, make_user, sign_in, watch: Watch
+) -> None:
+    victim = make_user("vic")
+    sign_in(client, administrator)
+    new = {"username": "new", "email": "new@example.com", "actor_type": "end_user"}
+    answer = post(client, "/admin/users/new", new)
+    assert answer.status_code == 303, answer.text
+    home = f"/admin/users/{victim.id}"
+    edited = {"username": "vic", "email": victim.email, "actor_type": "end_user", "language": ""}
+    assert post(client, f"{home}/edit", {**edited, "first_name": "Vic"}).status_code == 303
+    for act in ("suspend", "reactivate", "disable", "reset-factors", "delete"):
+        answer = post(client, f"{home}/{act}", {"reason": "a test"})
+        assert answer.status_code == 303, (act, answer.text)
+    the(watch, "iam_user_account", "iam_action_token", "iam_outbox")
+
+
+def test_m1_roles_change(app, client, administrator, make_user, sign_in, tenant, watch) -> None:
+    person = make_user("ann")
+    sign_in(client, administrator)
+    answer = post(client, "/admin/roles/new", {"name": "proofreader", "permission-user:read": "tenant"})
+    assert answer.status_code == 303, answer.text
+    with tenant_scope(tenant):
+        role = session().scalar(sa.select(IAMRole.id).where(IAMRole.name == "proofreader"))
+        session().rollback()
+    home = f"/admin/users/{person.id}"
+    given = post(client, f"{home}/roles", {"role": str(role)}, page=home)
+    assert given.status_code == 303, given.text
+    edited = {"name": "proofreader", "permission-user:read": "own"}
+    assert post(client, f"/admin/roles/{role}/edit", edited).status_code == 303
+    taken = post(client, f"{home}/roles/{role}/revoke", page=home)
+    assert taken.status_code == 303, taken.text
+    gone = post(client, f"/admin/roles/{role}/delete", page=f"/admin/roles/{role}")
+    assert gone.status_code == 303, gone.text
+    the(watch, "iam_role", "iam_role_permission", "iam_user_role")
+
+
+def test_m1_an_administrator_ends_sessions(
+    client, administrator, make_user, sign_in, watch: Watch
+) -> None:
+    person = make_user("ann")
+    sign_in(client.application.test_client(), person)
+    sign_in(client, administrator)
+    home = f"/admin/users/{person.id}"
+    assert post(client, f"{home}/sessions/end", page=home).status_code == 303
+    the(watch, "iam_auth_session")
+
+
+def test_m1_a_refusal_keeps_its_evidence(client, make_user, watch: Watch, audit_rows) -> None:
+    """What was refused is rolled back; that it was refused stays."""
+    make_user("ann")
+    post(client, "/auth/login", {"username": "ann", "password": "wrong"})
+    assert [row.action for row in audit_rows("LOGIN_FAILED")] == ["LOGIN_FAILED"]
+    the(watch, AUDIT)
+
+
+# ---------------------------------------------------------------- the watcher can fail
+
+
+def test_a_write_without_evidence_is_seen(make_user, tenant, watch: Watch) -> None:
+    """Through a flush, through a bulk statement and through bare SQL."""
+    person = make_user("ann")
+    watch.complaints.clear()
+    with tenant_scope(tenant), transaction():
+        user = session().scalars(sa.select(IAMUserAccount)).one()
+        user.first_name = "Changed"
+    assert watch.complaints == ["UPDATE iam_user_account (first_name) without evidence"]
+    watch.complaints.clear()
+    with tenant_scope(tenant), transaction():
+        where = IAMUserAccount.id == person.id
+        session().execute(sa.update(IAMUserAccount).where(where).values(last_name="Changed"))
+    assert len(watch.complaints) == 1
+    watch.complaints.clear()
+    with unscoped("a test"), transaction():
+        session().execute(sa.text("UPDATE iam_user_account SET last_name = 'x'"))
+    assert len(watch.complaints) == 1
+
+
+def test_listed_columns_need_no_evidence_but_others_beside_them_do(
+    make_user, tenant, watch: Watch
+) -> None:
+    make_user("ann")
+    watch.complaints.clear()
+    for values in ({"last_activity_at": clock.now()}, {"revoke_reason": "x"}):
+        with tenant_scope(tenant), transaction():
+            session().execute(sa.update(IAMAuthSession).values(**values))
+    assert len(watch.complaints) == 1
+    assert "revoke_reason" in watch.complaints[0]
+
+
+def test_work_rolled_back_needs_no_evidence(make_user, tenant, watch: Watch) -> None:
+    make_user("ann")
+    watch.complaints.clear()
+    with pytest.raises(RuntimeError), tenant_scope(tenant), transaction():
+        session().scalars(sa.select(IAMUserAccount)).one().first_name = "Changed"
+        session().flush()
+        raise RuntimeError
+    assert not watch.complaints
+
+
+def test_the_lists_name_tables_and_columns_that_exist() -> None:
+    """Allow-lists may only shrink: an entry nobody needs is an open door."""
+    tables = Base.metadata.tables
+    assert set(UNAUDITED_TABLES) <= set(tables)
+    for table, column in UNAUDITED_COLUMNS:
+        assert column in tables[table].c
+    for table, _verb, columns in UNAUDITED_STATEMENTS:
+        assert columns <= set(tables[table].c.keys())
