@@ -13,7 +13,13 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import func, select
 
 from .audit.guards import missing_triggers
-from .auth import services_account_status, services_accounts, services_directory, services_password
+from .auth import (
+    services_account_status,
+    services_accounts,
+    services_directory,
+    services_password,
+    services_reset,
+)
 from .auth.identity import canonical_username
 from .auth.models import IAMUserAccount
 from .authz import services_rbac
@@ -269,7 +275,7 @@ def users_reactivate(username: str, reason: str) -> None:
 def users_send_link(username: str) -> None:
     """Send a person the link that sets their password."""
     with tenant_scope(default_tenant_id()), transaction():
-        services_password.send_set_password_link(_find(username), actor=_actor())
+        services_reset.send_set_password_link(_find(username), actor=_actor())
     click.echo(f"Sent       a set-password link to {username}")
 
 

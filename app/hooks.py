@@ -18,3 +18,5 @@ class Hooks:
 
     def may_sign_in(self, user: Any) -> None:
         """Raise a typed error to refuse a sign-in that is otherwise complete."""
+
+    may_sign_in.__iam_default__ = True  # type: ignore[attr-defined]  # see core.runtime.is_changed

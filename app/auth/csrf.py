@@ -20,6 +20,8 @@ from ..core.errors import Forbidden
 from .current import csrf_binding
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+# Not Flask-WTF's own key: a host's forms, open in another tab, keep their token.
+_KEY = "iam_csrf"
 
 
 class CsrfRefused(Forbidden):
@@ -31,17 +33,16 @@ class CsrfRefused(Forbidden):
 
 def bind() -> None:
     """Make Flask-WTF's raw value the one that belongs to this browser's session."""
-    field = current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
     expected = keyring().signed_digest(csrf_binding(), "csrf").hex()
-    if flask_session.get(field) != expected:
-        flask_session[field] = expected
-    g.pop(field, None)
+    if flask_session.get(_KEY) != expected:
+        flask_session[_KEY] = expected
+    g.pop(_KEY, None)
 
 
 def token() -> str:
     """Return a form token for this browser; for templates."""
     bind()
-    return str(generate_csrf())
+    return str(generate_csrf(token_key=_KEY))
 
 
 def protect() -> None:
@@ -60,6 +61,6 @@ def protect() -> None:
     field = current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
     sent = request.headers.get("X-CSRFToken") or request.form.get(field)
     try:
-        validate_csrf(sent)
+        validate_csrf(sent, token_key=_KEY)
     except ValidationError:
         raise CsrfRefused from None

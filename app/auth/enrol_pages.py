@@ -27,9 +27,9 @@ from .errors import CodeInvalid
 from .factors.email_otp import EmailOtp
 from .factors.totp import Totp
 from .forms_mfa import CodeForm, EmailDestinationForm, PhoneDestinationForm, TotpForm
-from .mfa_pages import grouped, landing, onwards, qr_svg, recovery_codes_page, tell_delivery
+from .mfa_pages import grouped, qr_svg, recovery_codes_page, tell_delivery
 from .models import IAMMfaMethod, IAMUserAccount
-from .pages import redirect_url, render
+from .pages import landing, onwards, redirect_url, render
 from .principal import Principal
 from .services_mfa import Issued
 from .services_mfa_enrol import Enrolled

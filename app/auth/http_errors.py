@@ -30,14 +30,8 @@ from .current import (
     request_actor,
     request_id,
 )
-from .pages import problem, redirect_url, render, secure_headers, wants_json
+from .pages import STAGE_PAGES, problem, redirect_url, render, secure_headers, wants_json
 from .redirects import safe_next
-
-STAGE_PAGES = {
-    "mfa": "iam_mfa.verify",
-    "enrol": "iam_mfa.enrol",
-    "password": "iam_auth.password_renew",
-}
 
 
 def install(app: Flask) -> None:

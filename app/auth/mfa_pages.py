@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import segno
 from flask import Response, flash, url_for
 from markupsafe import Markup
-from werkzeug.wrappers import Response as BaseResponse
 
 from ..core import clock
 from ..core.errors import NotAuthenticated, NotFound, StepUpRequired
@@ -24,16 +23,13 @@ from .current import current_principal, pending_login
 from .factors import AAL1, AAL2
 from .forms_mfa import RecoverySavedForm
 from .models import IAMUserAccount
-from .pages import redirect_to, redirect_url, render
+from .pages import render
 from .principal import Principal
 from .purposes import purpose_named, purposes
 from .redirects import safe_next
 from .services_mfa import SIGN_IN, Issued
 from .services_policy import mfa_policy
-from .services_sessions import SignIn
 from .settings import AuthSettings
-
-_STAGE_PAGES = {"mfa": "iam_mfa.verify", "enrol": "iam_mfa.enrol"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +114,6 @@ def _sign_in_minimum(person: Principal) -> str:
     # A weaker factor is no way in while a strong one is there (AT-068).
     strong = required and services_factors.mfa_state(person.user_id).meets(AAL2)
     return AAL2 if strong else AAL1
-
-
-def onwards(signed: SignIn) -> BaseResponse:
-    """Send a browser to what its sign-in still needs, or to where it wanted to go."""
-    if signed.complete:
-        return redirect_url(landing(signed.next_url))
-    return redirect_to(_STAGE_PAGES[signed.stage])
-
-
-def landing(next_url: str | None) -> str:
-    """Return a checked address to go to, by default the one after sign-in."""
-    return safe_next(next_url) or safe_next(AuthSettings.current().IAM_AFTER_LOGIN_URL) or "/"
 
 
 def tell_delivery(issued: Issued) -> None:

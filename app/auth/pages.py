@@ -23,6 +23,8 @@ from ..core import clock
 from ..core.i18n import _
 from . import csrf
 from .current import current_principal
+from .redirects import safe_next
+from .services_sessions import SignIn
 from .settings import AuthSettings
 
 CSP = (
@@ -40,6 +42,11 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
+STAGE_PAGES = {
+    "mfa": "iam_mfa.verify",
+    "enrol": "iam_mfa.enrol",
+    "password": "iam_auth.password_renew",
+}
 HSTS = "max-age=31536000; includeSubDomains"
 
 
@@ -56,6 +63,18 @@ def redirect_to(endpoint: str, **values: Any) -> BaseResponse:
 def redirect_url(url: str) -> BaseResponse:
     """Send the browser to a checked URL by GET."""
     return redirect(url, 303)
+
+
+def onwards(signed: SignIn) -> BaseResponse:
+    """Send a browser to what its sign-in still needs, or to where it wanted to go."""
+    if signed.complete:
+        return redirect_url(landing(signed.next_url))
+    return redirect_to(STAGE_PAGES[signed.stage])
+
+
+def landing(next_url: str | None) -> str:
+    """Return a checked address to go to, by default the one after sign-in."""
+    return safe_next(next_url) or safe_next(AuthSettings.current().IAM_AFTER_LOGIN_URL) or "/"
 
 
 def wants_json() -> bool:

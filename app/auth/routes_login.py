@@ -8,7 +8,13 @@ from werkzeug.wrappers import Response as BaseResponse
 from ..core.db import session, transaction
 from ..core.errors import NotAuthenticated, NotFound
 from ..core.i18n import _
-from . import services_login, services_password, services_sessions
+from . import (
+    services_links,
+    services_login,
+    services_password,
+    services_reset,
+    services_sessions,
+)
 from .blueprint import IAMBlueprint
 from .current import (
     any_session,
@@ -21,13 +27,11 @@ from .current import (
 )
 from .errors import InvalidCredentials, LinkInvalid, PasswordRefused, SessionLimitReached
 from .forms import ForgotForm, LoginForm, NewPasswordForm, text
-from .http_errors import STAGE_PAGES
 from .limits import limited
-from .pages import redirect_to, redirect_url, render
+from .pages import landing, onwards, redirect_to, redirect_url, render
 from .redirects import safe_next
 from .security import public, requires_pending
 from .services_login import PasswordAttempt
-from .services_sessions import SignIn
 from .settings import AuthSettings
 from .settings_password import PasswordSettings
 
@@ -41,7 +45,7 @@ def login() -> BaseResponse:
     """Show the sign-in form, or check a username and password."""
     if request.method != "POST":
         if current_principal() is not None:
-            return redirect_url(_landing(request.args.get("next")))
+            return redirect_url(landing(request.args.get("next")))
         browser()
         return _login_page(LoginForm(formdata=None, next=safe_next(request.args.get("next"))))
     form = LoginForm(formdata=request.form)
@@ -54,13 +58,6 @@ def login() -> BaseResponse:
         return _login_page(form, 401)
     keep_session(signed)
     return onwards(signed)
-
-
-def onwards(signed: SignIn) -> BaseResponse:
-    """Send a browser to what its sign-in still needs, or to where it wanted to go."""
-    if signed.complete:
-        return redirect_url(_landing(signed.next_url))
-    return redirect_to(STAGE_PAGES[signed.stage])
 
 
 @bp.post("/logout")
@@ -93,7 +90,7 @@ def password_forgot() -> BaseResponse:
         return render("iam/password_forgot.html", form=form)
     if not form.validate():
         return render("iam/password_forgot.html", 422, form=form)
-    services_password.request_reset(text(form.username), actor=request_actor())
+    services_reset.request_reset(text(form.username), actor=request_actor())
     minutes = PasswordSettings.current().PASSWORD_RESET_MINUTES
     return render("iam/password_forgot_sent.html", minutes=minutes)
 
@@ -108,7 +105,7 @@ def password_reset(token: str) -> BaseResponse:
     try:
         if request.method != "POST" or not form.validate():
             return _reset_page(form, token)
-        services_password.redeem_link(token, text(form.password), actor=request_actor())
+        services_reset.redeem(token, text(form.password), actor=request_actor())
     except PasswordRefused as refusal:
         form.password.errors = refusal.details["reasons"]
         return _reset_page(form, token)
@@ -165,11 +162,6 @@ def _attempt(form: LoginForm) -> PasswordAttempt:
     )
 
 
-def _landing(next_url: str | None) -> str:
-    settings = AuthSettings.current()
-    return safe_next(next_url) or safe_next(settings.IAM_AFTER_LOGIN_URL) or "/"
-
-
 def _end(session_id: object) -> None:
     try:
         with transaction():
@@ -179,12 +171,12 @@ def _end(session_id: object) -> None:
 
 
 def _reset_page(form: NewPasswordForm, token: str) -> Response:
-    row, user = services_password.find_link(token)
+    row, user = services_links.find(token)
     response = render(
         "iam/password_reset.html",
         422 if form.errors else 200,
         form=form,
-        first_time=row.purpose == services_password.SET,
+        first_time=row.purpose == services_links.SET,
         policy_hints=services_password.policy_hints(services_password.policy_for(user)),
         account_label=user.username,
     )

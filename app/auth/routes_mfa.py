@@ -17,7 +17,6 @@ from . import (
     services_factors,
     services_mfa,
     services_mfa_verify,
-    services_password,
     services_recovery_codes,
     services_sessions,
 )
@@ -32,13 +31,11 @@ from .limits import limited_by_person
 from .mfa_pages import (
     Asked,
     asked,
-    landing,
-    onwards,
     recovery_codes_page,
     recovery_text,
     tell_delivery,
 )
-from .pages import redirect_to, redirect_url, render
+from .pages import landing, onwards, redirect_to, redirect_url, render
 from .principal import Principal
 from .security import public, requires_login, requires_pending
 from .services_factors import Way
@@ -132,16 +129,12 @@ def step_up() -> BaseResponse:
     if not form.validate():
         return _password_page(who, form, 422)
     try:
-        services_password.confirm_password(
-            who.person, form.password.data or "", actor=request_actor()
+        signed = services_mfa.step_up_with_password(
+            who.person, who.purpose, form.password.data or "", actor=request_actor()
         )
     except InvalidCredentials as refusal:
         form.password.errors = [_(str(refusal.title))]
         return _password_page(who, form, 401)
-    with transaction():
-        signed = services_sessions.record_proof(
-            who.person, purpose=who.purpose, method="pwd", acr=AAL1, actor=request_actor()
-        )
     keep_session(signed)
     return redirect_url(landing(who.next_url))
 

@@ -25,7 +25,13 @@ from ..notify import messages
 from ..notify.models import PENDING as QUEUED
 from ..notify.models import WITHDRAWN, IAMOutbox
 from ..risk.models import IAMDevice
-from . import services_mfa_changes, services_notices, services_password, services_sessions
+from . import (
+    services_links,
+    services_mfa_changes,
+    services_notices,
+    services_reset,
+    services_sessions,
+)
 from .errors_accounts import AccountState, OwnAccount
 from .identity import check_display_name
 from .liveness import (
@@ -157,12 +163,12 @@ def send_password_link(user: IAMUserAccount, *, actor_grants: Grants | None, act
     tenant = services_sessions.tenant_of(user)
     if not user.email or not may_set_password(user.status, tenant.status):
         raise AccountState(_("This account cannot be sent a link now"))
-    purpose = services_password.SET if user.status == INVITED else services_password.RESET
+    purpose = services_links.SET if user.status == INVITED else services_links.RESET
     record(events.PASSWORD_RESET, resource=user, actor=actor, purpose=purpose)
     if user.status == INVITED:
-        services_password.send_set_password_link(user, actor=actor)
+        services_reset.send_set_password_link(user, actor=actor)
     else:
-        services_password.send_reset_link(user, actor=actor)
+        services_reset.send_reset_link(user, actor=actor)
 
 
 def _begin(
@@ -210,7 +216,7 @@ def _change_status(
     user.updated_at = clock.now()
     if status in {SUSPENDED, DISABLED}:
         services_sessions.revoke_all(user.id, f"account_{status}", actor=actor)
-        services_password.drop_links(user)
+        services_links.drop(user)
     changes = {"status": [before, status]}
     record(event, resource=user, changes=changes, actor=actor, reason=reason)
     user_id = str(user.id)

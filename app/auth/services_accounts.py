@@ -28,7 +28,7 @@ from ..core.i18n import _
 from ..core.ids import new_id
 from ..notify import messages
 from ..tenancy.models import IAMOrganization
-from . import services_notices, services_password
+from . import services_links, services_notices, services_reset
 from .account_fields import PROFILE_FIELDS, clean_field, clean_fields
 from .errors_accounts import AccountState, IdentityTaken
 from .identity import canonical_email, canonical_username, check_username, mask_email, mask_phone
@@ -105,7 +105,7 @@ def create_user(  # noqa: PLR0913 - one keyword for each column that may be give
     for name in dict.fromkeys(roles):
         _assign(user, name, actor_grants, actor)
     if invite and password_hash is None:
-        services_password.send_set_password_link(user, actor=actor)
+        services_reset.send_set_password_link(user, actor=actor)
     user_id = str(user.id)
     after_commit(lambda: signals.user_created.send(user_id))
     return user
@@ -205,7 +205,7 @@ def _apply(
 
 def _address_changed(user: IAMUserAccount, old: str | None, actor: Actor) -> None:
     # A link sent to the former address must not work for whoever reads mail there now.
-    services_password.drop_links(user)
+    services_links.drop(user)
     at, brand = clock.now(), services_notices.brand()
     if old:
         services_notices.send(user, messages.email_change_old(old, brand=brand, at=at), actor=actor)

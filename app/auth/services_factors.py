@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Table, bindparam, func, select
 
-from ..core.db import session
+from ..core.db import run_prepared, session
 from ..core.errors import NotFound
 from ..core.i18n import _
 from ..core.ids import parse_id
+from ..core.scoping import current_tenant_id
 from .factors import AAL1, AAL2, Factor, factors
 from .factors.recovery_code import RecoveryCode
 from .identity import mask_email, mask_phone
@@ -25,6 +27,16 @@ from .settings_mfa import MfaSettings
 
 RECOVERY = RecoveryCode.name
 EMAIL_OTP = "email_otp"
+_METHOD = cast(Table, IAMMfaMethod.__table__)
+_CONFIRMED = (
+    select(_METHOD.c.method)
+    .where(
+        _METHOD.c.tenant_id == bindparam("tenant"),
+        _METHOD.c.user_id == bindparam("user"),
+        _METHOD.c.confirmed_at.is_not(None),
+    )
+    .distinct()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +84,8 @@ class Offer:
 
 def mfa_state(user_id: UUID) -> MfaState:
     """Return the person's confirmed factors; one query."""
-    rows = session().execute(
-        select(IAMMfaMethod.method)
-        .where(IAMMfaMethod.user_id == user_id, IAMMfaMethod.confirmed_at.is_not(None))
-        .distinct()
-    )
+    parameters = {"tenant": current_tenant_id(), "user": user_id}
+    rows = run_prepared(_CONFIRMED, parameters, reason="the tenant in scope is a parameter")
     names = tuple(sorted((row.method for row in rows), key=_position))
     best = max((assurance_of(name) for name in names), key=AAL_ORDER.__getitem__, default=None)
     return MfaState(names, best)

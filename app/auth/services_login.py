@@ -18,23 +18,24 @@ from ..authz import services_rbac
 from ..authz.grants import Grants
 from ..core import clock, hashing, signals
 from ..core.actor import Actor
-from ..core.db import after_commit, end_read, session, transaction
+from ..core.db import after_commit, end_read, transaction
 from ..core.errors import TooManyAttempts, Unavailable
-from ..core.runtime import state
+from ..core.runtime import is_changed, state
 from ..risk import services_devices, services_limits
-from ..risk.models import IAMDevice
 from ..risk.services_limits import Bucket, bucket
-from ..tenancy.models import IAMTenant
-from . import services_mfa, services_notices, services_password, services_sessions
+from . import services_factors, services_notices, services_password, services_sessions
+from . import services_login_rows as rows
 from .errors import InvalidCredentials
 from .identity import canonical_username, mask_identifier
 from .liveness import may_act
 from .models import IAMUserAccount
 from .principal import Principal
-from .services_directory import find_by_login
+from .services_directory import get_user
+from .services_login_rows import Account, Device
 from .services_policy import DONE, PASSWORD_STAGE, mfa_policy, missing_stage
 from .services_sessions import ACTIVE, PENDING, SignIn
 
+Person = IAMUserAccount | Account
 PASSWORD = "pwd"  # noqa: S105 - the RFC 8176 name of the method
 
 
@@ -56,20 +57,25 @@ def sign_in_with_password(attempt: PasswordAttempt, *, actor: Actor) -> SignIn:
     Raises InvalidCredentials (one answer for every reason), TooManyAttempts,
     SessionLimitReached, Unavailable.
     """
-    user = find_by_login(attempt.username)
-    device = services_devices.find_device(user.id, attempt.browser) if user else None
+    user, device = rows.find(attempt.username, attempt.browser)
     end_read()
     buckets = _password_buckets(attempt.username, user, device, actor)
     _charge(attempt, buckets, actor)
     ok, new_hash = _verify(user, attempt.password, buckets)
+    if user is not None and ok:
+        _grants_of(user)  # rights resolved inside a transaction would not be remembered
+        end_read()
     with transaction():
-        if user is None or not ok or not _may_act(user):
+        if user is not None and ok:  # what changed while the hash was computed counts
+            user = rows.lock(user.id)
+        if user is None or not ok or not may_act(user.status, user.tenant_status):
             _refuse(attempt, user, known=ok, actor=actor)
             raise InvalidCredentials
         actor = actor.acting_as(kind="user", user_id=user.id)
-        _settle(buckets)
         _rehash(user, new_hash, actor)
-        return _enter(user, device, attempt, actor)
+        signed = _enter(user, device, attempt, actor)
+        _settle(buckets)  # last: other sign-ins wait for the counters they share
+    return signed
 
 
 def complete_factor(principal: Principal, *, method: str, acr: str, actor: Actor) -> SignIn:
@@ -115,12 +121,13 @@ def _onwards(
             principal.session_id, (PENDING,), stage=stage, amr=list(amr), acr=acr
         )
     signed = services_sessions.activate(principal, amr=amr, acr=acr, at=at, actor=actor)
-    _admitted(user, signed.session_id, principal.device_id, amr, acr, at, actor)
+    device = Device(principal.device_id, known=False) if principal.device_id else None
+    _admitted(user, signed.session_id, device and _proved(device), amr, acr, at, actor)
     return signed
 
 
 def _password_buckets(
-    username: str, user: IAMUserAccount | None, device: IAMDevice | None, actor: Actor
+    username: str, user: Account | None, device: Device | None, actor: Actor
 ) -> list[Bucket]:
     # Name and e-mail address of one account share its counter (AT-007).
     name = str(user.id) if user is not None else canonical_username(username)
@@ -153,9 +160,7 @@ def _charge(attempt: PasswordAttempt, buckets: list[Bucket], actor: Actor) -> No
         raise
 
 
-def _verify(
-    user: IAMUserAccount | None, password: str, buckets: list[Bucket]
-) -> tuple[bool, str | None]:
+def _verify(user: Account | None, password: str, buckets: list[Bucket]) -> tuple[bool, str | None]:
     # An account without a password, or none at all, costs the same dummy hash (AT-012, AT-013).
     stored = user.password_hash if user is not None else None
     hasher = hashing.current()
@@ -168,13 +173,11 @@ def _verify(
         raise
 
 
-def _refuse(
-    attempt: PasswordAttempt, user: IAMUserAccount | None, *, known: bool, actor: Actor
-) -> None:
+def _refuse(attempt: PasswordAttempt, user: Account | None, *, known: bool, actor: Actor) -> None:
     reason = "unknown_user" if user is None else "account_status" if known else "wrong_password"
     record(
         events.LOGIN_FAILED,
-        resource=user,
+        resource=("user_account", user.id) if user is not None else None,
         status=FAILURE,
         error=InvalidCredentials.code,
         actor=actor,
@@ -191,16 +194,12 @@ def _settle(buckets: list[Bucket]) -> None:
         services_limits.give_back(shared)
 
 
-def _enter(
-    user: IAMUserAccount, device: IAMDevice | None, attempt: PasswordAttempt, actor: Actor
-) -> SignIn:
+def _enter(user: Account, device: Device | None, attempt: PasswordAttempt, actor: Actor) -> SignIn:
     at = clock.now()
     if attempt.replaces is not None:
         services_sessions.end_quietly(attempt.replaces.session_id, "replaced")
-    device = services_devices.remember_device(user.id, attempt.browser, device, actor=actor)
-    session().flush()
-    grants = _grants_of(user, at)
-    stage = _missing(user, grants, proved=False, acr="aal1", at=at)
+    device = _seen(user, device, attempt, at, actor)
+    stage = _missing(user, _grants_of(user), proved=False, acr="aal1", at=at)
     full = stage == DONE
     if full:
         services_sessions.make_room(user.id, user.actor_type, actor=actor)
@@ -216,16 +215,31 @@ def _enter(
         actor=actor,
     )
     if full:
-        _admitted(user, signed.session_id, device.id, (PASSWORD,), "aal1", at, actor)
+        _admitted(user, signed.session_id, _proved(device), (PASSWORD,), "aal1", at, actor)
     else:
-        record(events.LOGIN_PASSWORD_ACCEPTED, resource=user, actor=actor, stage=stage)
+        resource = ("user_account", user.id)
+        record(events.LOGIN_PASSWORD_ACCEPTED, resource=resource, actor=actor, stage=stage)
     return signed
 
 
-def _missing(user: IAMUserAccount, grants: Grants, *, proved: bool, acr: str, at: datetime) -> str:
+def _seen(
+    user: Account, device: Device | None, attempt: PasswordAttempt, at: datetime, actor: Actor
+) -> Device:
+    if device is not None and device.known and services_devices.note_seen(device.id, at, actor):
+        return device
+    found = services_devices.remember_device(user.id, attempt.browser, actor=actor)
+    return Device(found.id, known=False)
+
+
+def _proved(device: Device) -> Device:
+    """Make the device of a complete sign-in a known one; return what it was before."""
+    return device if device.known else Device(device.id, not services_devices.mark_known(device.id))
+
+
+def _missing(user: Person, grants: Grants, *, proved: bool, acr: str, at: datetime) -> str:
     stage = missing_stage(
         mfa_policy(grants, user.actor_type),
-        services_mfa.mfa_state(user.id),
+        services_factors.mfa_state(user.id),
         proved=proved,
         acr=acr,
         grace_until=user.mfa_grace_until,
@@ -237,54 +251,52 @@ def _missing(user: IAMUserAccount, grants: Grants, *, proved: bool, acr: str, at
 
 
 def _admitted(
-    user: IAMUserAccount,
+    user: Person,
     session_id: UUID,
-    device_id: UUID | None,
+    device: Device | None,
     amr: tuple[str, ...],
     acr: str,
     at: datetime,
     actor: Actor,
 ) -> None:
-    state().hooks.may_sign_in(user)
-    first_ever = user.last_login_at is None
-    is_new = services_devices.mark_known(device_id)
-    user.last_login_at = at
+    hooks = state().hooks
+    if is_changed(hooks, "may_sign_in"):
+        hooks.may_sign_in(get_user(user.id))
+    rows.note_login(user.id, at)
+    device_id, is_new = (device.id, not device.known) if device else (None, False)
     actor = actor.acting_as(session_id=session_id, device_id=device_id)
     record(
         events.LOGIN_SUCCEEDED,
-        resource=user,
+        resource=("user_account", user.id),
         actor=actor,
         amr=amr,
         acr=acr,
         device_id=device_id,
         new_device=is_new,
     )
-    if is_new and not first_ever:
-        services_notices.new_device(user, at=at, actor=actor)
+    if is_new and user.last_login_at is not None:  # as it was before this sign-in
+        services_notices.new_device(get_user(user.id), at=at, actor=actor)
     after_commit(lambda: signals.user_signed_in.send(str(user.id), session_id=str(session_id)))
 
 
-def _grants_of(user: IAMUserAccount, at: datetime) -> Grants:
+def _grants_of(user: Account) -> Grants:
     return services_rbac.resolve(
         user.tenant_id,
         user.id,
-        tenant_version=_tenant(user).authz_version,
+        tenant_version=user.tenant_version,
         user_version=user.authz_version,
-        at=at,
+        at=clock.now(),
     )
 
 
 def _may_act(user: IAMUserAccount) -> bool:
-    return may_act(user.status, _tenant(user).status)
+    return may_act(user.status, services_sessions.tenant_of(user).status)
 
 
-def _tenant(user: IAMUserAccount) -> IAMTenant:
-    return services_sessions.tenant_of(user)
-
-
-def _rehash(user: IAMUserAccount, new_hash: str | None, actor: Actor) -> None:
+def _rehash(user: Account, new_hash: str | None, actor: Actor) -> None:
     if new_hash is None:
         return
     scheme = (user.password_hash or "$unknown").split("$")[1]
-    user.password_hash = new_hash
-    record(events.PASSWORD_REHASHED, resource=user, actor=actor, from_scheme=scheme)
+    rows.replace_hash(user.id, new_hash)
+    resource = ("user_account", user.id)
+    record(events.PASSWORD_REHASHED, resource=resource, actor=actor, from_scheme=scheme)

@@ -6,11 +6,12 @@ password hash itself. Refuses to decide anything: that is `services_login.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Select, and_, bindparam, select, update
+from sqlalchemy import Row, Select, Table, and_, bindparam, select, update
 
 from ..core.db import run_prepared
 from ..core.scoping import current_tenant_id
@@ -19,7 +20,9 @@ from ..tenancy.models import IAMTenant
 from .models import IAMUserAccount
 from .services_directory import login_key
 
-_U, _T, _D = IAMUserAccount.__table__, IAMTenant.__table__, IAMDevice.__table__
+_U = cast(Table, IAMUserAccount.__table__)
+_T = cast(Table, IAMTenant.__table__)
+_D = cast(Table, IAMDevice.__table__)
 _REASON = "the tenant in scope is a parameter of the statement"
 
 
@@ -31,11 +34,13 @@ class Account:
     tenant_id: UUID
     username: str
     password_hash: str | None
+    password_changed_at: datetime | None
     status: str
     actor_type: str
     authz_version: int
     mfa_grace_until: datetime | None
     last_login_at: datetime | None
+    created_at: datetime
     tenant_status: str
     tenant_version: int
 
@@ -49,14 +54,16 @@ class Device:
 
 
 _COLUMNS = (
-    _U.c.id, _U.c.tenant_id, _U.c.username, _U.c.password_hash, _U.c.status, _U.c.actor_type,
-    _U.c.authz_version, _U.c.mfa_grace_until, _U.c.last_login_at,
+    _U.c.id, _U.c.tenant_id, _U.c.username, _U.c.password_hash,
+    _U.c.password_changed_at, _U.c.status, _U.c.actor_type, _U.c.authz_version,
+    _U.c.mfa_grace_until, _U.c.last_login_at, _U.c.created_at,
     _T.c.status.label("tenant_status"), _T.c.authz_version.label("tenant_version"),
 )  # fmt: skip
+_NAMES = tuple(field.name for field in fields(Account))
 _TENANT = _U.c.tenant_id == bindparam("tenant")
 
 
-def _lookup(column: str) -> Select[tuple[object, ...]]:
+def _lookup(column: str) -> Select[Any]:
     device = and_(
         _D.c.tenant_id == _U.c.tenant_id,
         _D.c.user_id == _U.c.id,
@@ -94,15 +101,15 @@ def find(username: str, browser: bytes) -> tuple[Account | None, Device | None]:
     row = run_prepared(_LOOKUPS[column], parameters, reason=_REASON).first()
     if row is None:
         return None, None
-    *values, device_id, known = row
-    return Account(*values), Device(device_id, bool(known)) if device_id else None
+    device = Device(row.device_id, row.device_known) if row.device_id else None
+    return _account(row), device
 
 
 def lock(user_id: UUID) -> Account | None:
     """Return the account as stored now and hold it until the transaction ends."""
     parameters = {"tenant": current_tenant_id(), "user": user_id}
     row = run_prepared(_LOCK, parameters, reason=_REASON).first()
-    return Account(*row) if row is not None else None
+    return _account(row) if row is not None else None
 
 
 def note_login(user_id: UUID, at: datetime) -> None:
@@ -115,3 +122,7 @@ def replace_hash(user_id: UUID, new_hash: str) -> None:
     """Store the password's hash anew, of other parameters or another pepper."""
     parameters = {"tenant": current_tenant_id(), "user": user_id, "new_hash": new_hash}
     run_prepared(_REPLACE_HASH, parameters, reason=_REASON)
+
+
+def _account(row: Row[Any]) -> Account:
+    return Account(**{name: row._mapping[name] for name in _NAMES})

@@ -20,7 +20,8 @@ from ..core.errors import Forbidden
 from ..notify import services_outbox
 from ..notify.messages import EMAIL
 from ..notify.models import DEAD, EXPIRED, SENT
-from . import services_challenges, services_login
+from . import services_challenges, services_login, services_password, services_sessions
+from .errors import InvalidCredentials
 from .factors import AAL1, AAL2, factors
 from .factors.sent_code import new_code
 from .models import IAMMfaMethod, IAMUserAccount
@@ -38,7 +39,7 @@ from .services_factors import (
     reaches,
 )
 from .services_mfa_send import SIGN_IN, send_otp
-from .services_mfa_verify import Proved, begin_attempt, redeem
+from .services_mfa_verify import Proved, begin_attempt, record_step_up_failed, redeem
 from .services_sessions import SignIn
 from .settings import AuthSettings
 from .settings_mfa import MfaSettings
@@ -46,8 +47,10 @@ from .settings_mfa import MfaSettings
 __all__ = [
     "SIGN_IN", "Issued", "MfaState", "Proved", "active_methods", "begin_attempt", "challenge",
     "complete_mfa_session", "deliver", "issue_mfa_challenge", "mfa_state",
-    "recent_successful_mfa", "redeem", "send_challenge", "send_otp", "verify_mfa_code",
+    "recent_successful_mfa", "redeem", "send_challenge", "send_otp",
+    "step_up_with_password", "verify_mfa_code",
 ]  # fmt: skip
+PASSWORD = "pwd"  # noqa: S105 - the RFC 8176 name of the method
 _FAILED_FOR_GOOD = (DEAD, EXPIRED)
 
 
@@ -183,6 +186,26 @@ def complete_mfa_session(
     if principal.user_id != user.id:
         raise Forbidden(code="mfa.other_user")
     return services_login.complete_factor(principal, method=proved.amr, acr=proved.acr, actor=actor)
+
+
+def step_up_with_password(
+    principal: Principal, purpose: str, password: str, *, actor: Actor
+) -> SignIn:
+    """Renew the proof for a purpose by the password, at AAL1; owns its transactions.
+
+    Whether the purpose allows it is checked by the caller. Raises InvalidCredentials,
+    TooManyAttempts.
+    """
+    try:
+        services_password.confirm_password(principal, password, actor=actor)
+    except InvalidCredentials:
+        with transaction():
+            record_step_up_failed(principal.user_id, purpose, PASSWORD, actor)
+        raise
+    with transaction():
+        return services_sessions.record_proof(
+            principal, purpose=purpose, method=PASSWORD, acr=AAL1, actor=actor
+        )
 
 
 def recent_successful_mfa(

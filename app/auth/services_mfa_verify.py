@@ -170,7 +170,21 @@ def _refuse(method: str, user_id: UUID, purpose: str, reason: str, actor: Actor)
         raise CodeInvalid(field="code")
 
 
+def record_step_up_failed(user_id: UUID, purpose: str, method: str, actor: Actor) -> None:
+    """Record that a renewed proof was refused."""
+    record(
+        events.STEP_UP_FAILED,
+        resource=("user_account", user_id),
+        status=FAILURE,
+        actor=actor,
+        purpose=purpose,
+        method=method,
+    )
+
+
 def _record_failure(method: str, user_id: UUID, purpose: str, reason: str, actor: Actor) -> None:
+    if purpose not in (SIGN_IN, ENROL):
+        record_step_up_failed(user_id, purpose, method, actor)
     record(
         events.MFA_FAILED,
         resource=("user_account", user_id),

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import Table, and_, bindparam, insert, select, update
 
 from ..audit import events
 from ..audit.services_audit import record
@@ -20,7 +20,7 @@ from ..authz import services_rbac
 from ..core import clock, rng, signals
 from ..core.actor import Actor
 from ..core.crypto import token_digest
-from ..core.db import after_commit, session, transaction
+from ..core.db import after_commit, run_prepared, session, transaction
 from ..core.errors import NotFound
 from ..core.ids import new_id
 from ..core.scoping import exempt
@@ -55,6 +55,31 @@ _LOOKUP = (
     .where(_S.token_digest == bindparam("digest"))
 )  # fmt: skip
 _LOOKUP_OPTIONS = exempt("the session token itself decides the tenant")
+_TABLE = cast(Table, IAMAuthSession.__table__)
+_INSERT = insert(_TABLE)
+_LIVE = (
+    select(_TABLE.c.id)
+    .where(
+        _TABLE.c.tenant_id == bindparam("tenant"),
+        _TABLE.c.user_id == bindparam("user"),
+        _TABLE.c.state == ACTIVE,
+        _TABLE.c.expires_at > bindparam("at"),
+    )
+    .order_by(_TABLE.c.id.desc())
+)
+
+
+class Owner(Protocol):
+    """What a session is opened from: an account, loaded in full or as the gate knows it."""
+
+    @property
+    def id(self) -> UUID: ...
+
+    @property
+    def tenant_id(self) -> UUID: ...
+
+    @property
+    def actor_type(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +113,7 @@ def find(token: str | None, ip: str | None) -> Principal | None:
 
 
 def open_session(
-    user: IAMUserAccount,
+    user: Owner,
     *,
     state: str,
     stage: str,
@@ -103,15 +128,17 @@ def open_session(
     at = clock.now()
     token = rng.token()
     expires_at, idle_seconds = _lifetime(user.actor_type, state, remember, at)
-    row = IAMAuthSession(
-        id=new_id(), tenant_id=user.tenant_id, user_id=user.id, device_id=device_id,
-        token_digest=token_digest(token), state=state, stage=stage, remember=remember,
-        next_url=next_url, amr=list(amr), acr=acr, proofs={}, login_time=at, auth_time=at,
-        mfa_time=at if acr != "aal1" else None, last_activity_at=at, idle_seconds=idle_seconds,
-        expires_at=expires_at, ip=actor.ip, user_agent=(actor.user_agent or "")[:400],
-    )  # fmt: skip
-    session().add(row)
-    return SignIn(token, row.id, stage, remember, expires_at, next_url)
+    session_id = new_id()
+    values: dict[str, Any] = {
+        "id": session_id, "tenant_id": user.tenant_id, "user_id": user.id, "device_id": device_id,
+        "token_digest": token_digest(token), "state": state, "stage": stage,
+        "remember": remember, "next_url": next_url, "amr": list(amr), "acr": acr, "proofs": {},
+        "login_time": at, "auth_time": at, "mfa_time": at if acr != "aal1" else None,
+        "last_activity_at": at, "idle_seconds": idle_seconds, "expires_at": expires_at,
+        "ip": actor.ip, "user_agent": (actor.user_agent or "")[:400],
+    }  # fmt: skip
+    run_prepared(_INSERT, values, reason="the row carries the tenant of its account")
+    return SignIn(token, session_id, stage, remember, expires_at, next_url)
 
 
 def rotate(session_id: UUID, from_states: tuple[str, ...], **changes: Any) -> SignIn:
@@ -138,6 +165,7 @@ def activate(
 ) -> SignIn:
     """Turn a pending session into a full one. Raises NotFound where it is gone."""
     expires_at, idle_seconds = _lifetime(principal.actor_type, ACTIVE, principal.remember, at)
+    session().execute(select(_U.id).where(_U.id == principal.user_id).with_for_update())
     make_room(principal.user_id, principal.actor_type, actor=actor)
     return rotate(
         principal.session_id,
@@ -178,21 +206,13 @@ def record_proof(
 def make_room(user_id: UUID, actor_type: str, *, actor: Actor) -> None:
     """Hold the limit of concurrent sessions: end the oldest, or refuse (J2).
 
-    The account row is locked first, so parallel sign-ins count one another (AT-126).
+    The caller has locked the account row, so parallel sign-ins count one another (AT-126).
     Raises SessionLimitReached where the policy refuses.
     """
     settings = AuthSettings.current()
     limit = settings.session_policy(actor_type).max_sessions
-    session().execute(select(_U.id).where(_U.id == user_id).with_for_update())
-    live = session().execute(
-        select(_S.id)
-        .where(
-            _S.user_id == user_id,
-            _S.state == ACTIVE,
-            _S.expires_at > clock.now(),
-        )
-        .order_by(_S.id.desc())
-    )
+    parameters = {"tenant": actor.tenant_id, "user": user_id, "at": clock.now()}
+    live = run_prepared(_LIVE, parameters, reason="the actor's tenant is a parameter")
     surplus = [row.id for row in live][limit - 1 :]
     if not surplus:
         return

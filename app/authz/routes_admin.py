@@ -28,6 +28,7 @@ from .forms import (
     read_permissions,
     scopes_offered,
 )
+from .grants import WIDTH
 from .models import IAMPermission, IAMRole
 
 bp = IAMBlueprint("iam_roles", "IAM_ADMIN_PREFIX", "/roles")
@@ -202,20 +203,26 @@ def _members_url(found: IAMRole) -> str | None:
 
 
 def _grouped(held: list[rbac.HeldPermission]) -> list[dict[str, Any]]:
+    # A permission held in two scopes is shown in the wider one, which decides.
+    widest = {item.permission.name: item for item in sorted(held, key=_width)}
     rows = [
         {
-            "name": item.permission.name,
+            "name": name,
             "resource": item.permission.resource,
             "description": item.permission.description,
             "scope": SCOPE_LABELS.get(item.scope, item.scope),
             "source": item.source,
         }
-        for item in held
+        for name, item in sorted(widest.items())
     ]
     return [
         {"resource": resource, "permissions": list(items)}
         for resource, items in groupby(rows, key=lambda row: row["resource"])
     ]
+
+
+def _width(item: rbac.HeldPermission) -> tuple[int, bool]:
+    return WIDTH.get(item.scope, -1), item.source is None
 
 
 def _form_page(

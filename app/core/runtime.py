@@ -73,3 +73,8 @@ def state(app: Flask | None = None) -> State:
     """Return the state of `app`, or of the current one."""
     target = app if app is not None else current_app
     return cast(State, target.extensions[EXTENSION])
+
+
+def is_changed(hooks: Any, name: str) -> bool:
+    """Return whether a host changed a hook; what only that hook needs is not loaded otherwise."""
+    return not getattr(getattr(hooks, name), "__iam_default__", False)

@@ -7,9 +7,10 @@ budget of attempts, names sessions for people, and shows when a browser is new.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Table, bindparam, select, update
 from ua_parser import parse
 
 from ..audit import events
@@ -17,12 +18,23 @@ from ..audit.services_audit import record
 from ..core import clock, rng
 from ..core.actor import Actor
 from ..core.crypto import keyring, token_digest
-from ..core.db import session
+from ..core.db import run_prepared, session
 from ..core.errors import NotFound
 from .models import IAMDevice
 from .settings import RiskSettings
 
 _LABEL = "device-cookie"
+_D = cast(Table, IAMDevice.__table__)
+_SEEN = (
+    update(_D)
+    .where(
+        _D.c.tenant_id == bindparam("tenant"),
+        _D.c.id == bindparam("device"),
+        _D.c.known.is_(True),
+        _D.c.revoked_at.is_(None),
+    )
+    .values(last_seen_at=bindparam("at"), last_ip=bindparam("ip"))
+)
 _MOBILE = {"Android", "iOS", "Windows Phone"}
 
 
@@ -53,16 +65,23 @@ def find_device(user_id: UUID, browser: bytes | None) -> IAMDevice | None:
     )
 
 
-def remember_device(
-    user_id: UUID, browser: bytes, device: IAMDevice | None, *, actor: Actor
-) -> IAMDevice:
+def note_seen(device_id: UUID, at: datetime, actor: Actor) -> bool:
+    """Note that a known device is seen now; return whether it still is one."""
+    parameters = {"tenant": actor.tenant_id, "device": device_id, "at": at, "ip": actor.ip}
+    found = run_prepared(_SEEN, parameters, reason="the actor's tenant is a parameter")
+    return bool(found.rowcount)
+
+
+def remember_device(user_id: UUID, browser: bytes, *, actor: Actor) -> IAMDevice:
     """Return the device of this browser, created or marked as seen now."""
     at = clock.now()
+    device = find_device(user_id, browser) or _revived(user_id, browser)
     if device is None:
-        device = _revived(user_id, browser) or _new_device(user_id, browser, at, actor)
+        device = _new_device(user_id, browser, at, actor)
         session().add(device)
     device.last_seen_at = at
     device.last_ip = actor.ip
+    session().flush()
     return device
 
 

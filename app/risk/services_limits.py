@@ -16,13 +16,13 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, delete, insert, select, update
-from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 
 from ..core import clock
 from ..core.actor import Actor
-from ..core.db import is_lost_race, session, transaction, transaction_open
+from ..core.db import is_lost_race, run_prepared, session, transaction, transaction_open
 from ..core.errors import TooManyAttempts
 from ..core.scoping import exempt
 from .models import IAMThrottle
@@ -31,8 +31,23 @@ from .settings import RiskSettings
 NO_TENANT = UUID(int=0)
 ABSOLUTE_FAILURES = 100  # NIST SP 800-63B-4, 3.2.2
 _FOREVER = timedelta(days=3650)
-_EXEMPT = exempt("counters are keyed by tenant and serve the installation as a whole")
+_REASON = "counters are keyed by tenant and serve the installation as a whole"
+_EXEMPT = exempt(_REASON)
 _TABLE = cast(Table, IAMThrottle.__table__)
+_OURS = _TABLE.c.id.in_(bindparam("ids", expanding=True))
+_LOCK = select(_TABLE).where(_OURS).order_by(_TABLE.c.id).with_for_update()
+_COUNT = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("row"))
+    .values(
+        count=bindparam("new_count"),
+        window_ends_at=bindparam("new_window_ends_at"),
+        blocked_until=bindparam("new_blocked_until"),
+        updated_at=bindparam("new_updated_at"),
+    )
+)
+_CLEAR = update(_TABLE).where(_OURS).values(count=0, window_ends_at=None, blocked_until=None)
+_GIVE_BACK = update(_TABLE).where(_OURS, _TABLE.c.count > 0).values(count=_TABLE.c.count - 1)
 _RETRIES = 4
 
 
@@ -134,15 +149,13 @@ def clear(scope: str, *keys: Any, actor: Actor) -> None:
 
 def clear_all(buckets: Iterable[Bucket]) -> None:
     """Forget the failures of every bucket; joins the caller's transaction."""
-    ids = [item.id for item in buckets]
-    session().execute(delete(_TABLE).where(_TABLE.c.id.in_(ids)), execution_options=_EXEMPT)
+    # Emptied rather than deleted: the next attempt finds its rows and need not make them.
+    run_prepared(_CLEAR, {"ids": sorted(item.id for item in buckets)}, reason=_REASON)
 
 
 def give_back(buckets: Iterable[Bucket]) -> None:
     """Take one attempt off window counters after a success; joins the transaction."""
-    ids = sorted(item.id for item in buckets)
-    statement = update(_TABLE).where(_TABLE.c.id.in_(ids), _TABLE.c.count > 0)
-    session().execute(statement.values(count=_TABLE.c.count - 1), execution_options=_EXEMPT)
+    run_prepared(_GIVE_BACK, {"ids": sorted(item.id for item in buckets)}, reason=_REASON)
 
 
 def purge(before: datetime) -> int:
@@ -201,10 +214,7 @@ def _locked_rows(buckets: Mapping[UUID, Bucket], at: datetime) -> list[dict[str,
 
 
 def _select_locked(buckets: Mapping[UUID, Bucket]) -> list[dict[str, Any]]:
-    statement = (
-        select(_TABLE).where(_TABLE.c.id.in_(list(buckets))).order_by(_TABLE.c.id).with_for_update()
-    )
-    found = session().execute(statement, execution_options=_EXEMPT)
+    found = run_prepared(_LOCK, {"ids": list(buckets)}, reason=_REASON)
     return [dict(row) for row in found.mappings()]
 
 
@@ -252,12 +262,5 @@ def _counted(row: Mapping[str, Any], policy: Policy, at: datetime) -> dict[str, 
 
 def _write(rows: list[dict[str, Any]]) -> None:
     columns = ("count", "window_ends_at", "blocked_until", "updated_at")
-    if session().get_bind().dialect.name == "sqlite":
-        upsert: Any = sqlite.insert(_TABLE).values(rows)
-        upsert = upsert.on_conflict_do_update(
-            index_elements=["id"], set_={name: upsert.excluded[name] for name in columns}
-        )
-    else:
-        upsert = mysql.insert(_TABLE).values(rows)
-        upsert = upsert.on_duplicate_key_update({name: upsert.inserted[name] for name in columns})
-    session().execute(upsert, execution_options=_EXEMPT)
+    changes = [{"row": row["id"], **{f"new_{name}": row[name] for name in columns}} for row in rows]
+    run_prepared(_COUNT, changes, reason=_REASON)

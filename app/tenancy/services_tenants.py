@@ -64,7 +64,7 @@ def ensure_default_tenant(actor_label: str) -> IAMTenant:
                     parent_id=None,
                 )
         except IntegrityError:  # another process was faster; read what it committed
-            found = _by_slug(settings.IAM_DEFAULT_TENANT, lock=True)
+            found = _by_slug(settings.IAM_DEFAULT_TENANT, committed=True)
             if found is None:
                 raise
             return found
@@ -132,9 +132,11 @@ def _insert(
     return tenant
 
 
-def _by_slug(slug: str, *, lock: bool = False) -> IAMTenant | None:
+def _by_slug(slug: str, *, committed: bool = False) -> IAMTenant | None:
     query = select(IAMTenant).where(IAMTenant.slug == slug)
-    return session().scalar(query.with_for_update() if lock else query)
+    # FOR SHARE reads past this transaction's snapshot. Whoever lost the race already shares
+    # a lock on the row: asking for an exclusive one would make the losers deadlock.
+    return session().scalar(query.with_for_update(read=True) if committed else query)
 
 
 def _check_lookalikes(slug: str) -> None:

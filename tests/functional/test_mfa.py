@@ -616,6 +616,52 @@ def test_f1_an_unknown_purpose_is_not_found(
         assert client.get(f"{path}?purpose=none.such").status_code == 404
 
 
+def test_at_082_head_is_a_look_and_proves_nothing(
+    client: FlaskClient, make_user: Any, sign_in: Any, audit_rows: Any
+) -> None:
+    ann, bob = make_user("ann", mfa="totp"), make_user("bob")
+    sign_in(client, bob)
+    with clock.travel(STALE):
+        # Neither a password nor a code is ever read from an address (AT-030).
+        query = {"purpose": "account.security", "password": bob.password}
+        for method in ("HEAD", "GET"):
+            answer = client.open("/auth/step-up", method=method, query_string=query)
+            assert answer.status_code == 200, method
+        assert audit_rows("STEP_UP_SUCCEEDED") == []
+        for path in ("/account/security/recovery-codes", "/account/security/totp"):
+            assert client.head(path).status_code == 303
+    client.delete_cookie("iam_session")
+    password_only(client, ann)
+    for method in ("HEAD", "GET"):
+        client.open(
+            "/auth/mfa/verify", method=method, query_string={"code": totp_code(ann.totp_secret)}
+        )
+        assert not is_signed_in(client)
+    verify(client, totp_code(ann.totp_secret))
+    assert client.head("/account/security/recovery-codes").status_code == 303
+    assert client.head("/account/security/totp").status_code == 200
+    assert count(IAMRecoveryCode) == 0
+    assert count(IAMMfaMethod) == 1
+
+
+def test_m1_a_failed_step_up_leaves_its_evidence(
+    app: Flask, client: FlaskClient, make_user: Any, sign_in: Any, audit_rows: Any
+) -> None:
+    ann, bob = make_user("ann", mfa="totp"), make_user("bob")
+    sign_in(client, ann)
+    with clock.travel(STALE):
+        verify(client, wrong(totp_code(ann.totp_secret)), purpose="account.security")
+        other = app.test_client()
+        sign_in(other, bob)
+        form = {"purpose": "account.security", "password": "wrong"}
+        post(other, "/auth/step-up", form, page="/auth/step-up?purpose=account.security")
+    found = [row.details for row in audit_rows("STEP_UP_FAILED")]
+    assert [(row["method"], row["purpose"]) for row in found] == [
+        ("totp", "account.security"),
+        ("pwd", "account.security"),
+    ]
+
+
 @pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "/\\evil.example"])
 def test_f1_a_step_up_leads_to_this_site_only(
     client: FlaskClient, make_user: Any, sign_in: Any, target: str

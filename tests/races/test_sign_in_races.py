@@ -10,7 +10,7 @@ import re
 import pytest
 from sqlalchemy import func, select
 
-from app.auth import services_login, services_password, services_sessions
+from app.auth import services_login, services_reset, services_sessions
 from app.auth.models import IAMAuthSession, IAMPasswordHistory
 from app.auth.services_login import PasswordAttempt
 from app.core import hashing
@@ -55,13 +55,13 @@ def test_at_005_fifty_wrong_passwords_at_once_get_five_evaluations(
 def test_at_091_a_reset_link_used_fifty_times_at_once_works_once(app, tenant, make_user):
     person = make_user("ann")
     with tenant_scope(tenant):
-        services_password.request_reset("ann", actor=visitor(tenant))
+        services_reset.request_reset("ann", actor=visitor(tenant))
         body = services_outbox.list_recent(1)[0]["body"]
         token = re.search(r"/auth/password/reset/(\S+)", body).group(1)
         session().rollback()
 
     def work() -> None:
-        services_password.redeem_link(token, NEW, actor=visitor(tenant))
+        services_reset.redeem(token, NEW, actor=visitor(tenant))
 
     outcome = together(app, tenant, work)
     assert outcome["ok"] == 1, outcome

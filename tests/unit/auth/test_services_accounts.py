@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, func, select
@@ -32,6 +31,8 @@ from app.core.errors import BadRequest, Forbidden, InvalidInput, NotFound
 from app.core.ids import new_id
 from app.core.paging import encode_cursor
 from app.core.scoping import tenant_scope
+
+SOME_ID = "019a1fcb-1e28-7cd1-9032-2a8b73d4d8c6"
 
 
 @pytest.fixture
@@ -288,7 +289,7 @@ def test_b6_people_change_their_names_and_nothing_else(create, actor, audit_rows
 @pytest.mark.parametrize(
     ("field", "value"),
     [("status", "active"), ("email_verified", True), ("phone_verified", True), ("email", "x@y.org"),
-     ("tenant_id", str(uuid4())), ("actor_type", "super_admin"), ("parent_id", str(uuid4())),
+     ("tenant_id", SOME_ID), ("actor_type", "super_admin"), ("parent_id", SOME_ID),
      ("password_hash", "x"), ("authz_version", 9), ("username", "root"), ("details", {}),
      ("id", "")],
 )  # fmt: skip

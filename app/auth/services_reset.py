@@ -1,0 +1,146 @@
+"""Forgotten and first passwords: links asked for, sent and redeemed (C6, B3).
+
+The answer and the effort are the same for everybody who asks. A link sets a
+password, ends every session, signs nobody in and never touches the second factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from ..audit import events
+from ..audit.services_audit import record
+from ..core.actor import Actor
+from ..core.db import end_read, transaction
+from ..core.errors import TooManyAttempts
+from ..notify import messages
+from ..risk import services_limits
+from ..risk.services_limits import Bucket, bucket
+from . import services_links, services_notices, services_password, services_sessions
+from .identity import canonical_username, mask_identifier
+from .links import public_url
+from .liveness import ACTIVE, INVITED, may_set_password
+from .models import IAMUserAccount
+from .services_directory import find_by_login
+from .services_links import RESET, SET
+from .settings_password import PasswordSettings
+
+
+def request_reset(identifier: str, *, actor: Actor) -> None:
+    """Send a reset link where the account exists; same effort and answer otherwise (C6).
+
+    Owns its transactions. Raises TooManyAttempts for the address alone, never for
+    the account: that would tell which accounts exist.
+    """
+    services_limits.charge_all([Bucket("reset.ip", services_limits.network_of(actor.ip))])
+    user = find_by_login(identifier)
+    end_read()
+    allowed = _reset_allowed(identifier, actor)
+    with transaction():
+        known = user is not None and _can_reset(user)
+        record(
+            events.PASSWORD_RESET_REQUESTED,
+            resource=user,
+            actor=actor,
+            identifier=mask_identifier(identifier) if user is None else user.username,
+            known=known,
+        )
+        if user is not None and known and allowed:
+            send_reset_link(user, actor=actor)
+
+
+def send_reset_link(user: IAMUserAccount, *, actor: Actor) -> None:
+    """Queue a reset link to the stored address; older links die."""
+    minutes = PasswordSettings.current().PASSWORD_RESET_MINUTES
+    _send_link(
+        user,
+        RESET,
+        timedelta(minutes=minutes),
+        lambda address, link: messages.password_reset_link(
+            address, link=link, minutes=minutes, brand=services_notices.brand()
+        ),
+        actor,
+    )
+
+
+def send_set_password_link(user: IAMUserAccount, *, actor: Actor) -> None:
+    """Queue the link by which a person sets their first password (B3)."""
+    hours = PasswordSettings.current().PASSWORD_SET_LINK_HOURS
+    _send_link(
+        user,
+        SET,
+        timedelta(hours=hours),
+        lambda address, link: messages.set_password_link(
+            address, link=link, hours=hours, brand=services_notices.brand()
+        ),
+        actor,
+    )
+    record(events.INVITATION_SENT, resource=user, actor=actor, purpose=SET)
+
+
+def redeem(token: str, password: str, *, actor: Actor) -> None:
+    """Set a password through a link, once; ends every session, signs nobody in.
+
+    Owns its transactions. Raises LinkInvalid, PasswordRefused, TooManyAttempts.
+    """
+    services_limits.charge_all([Bucket("link", services_limits.network_of(actor.ip))])
+    row, user = services_links.find(token)
+    new = services_password.prepare(user, password)
+    with transaction():
+        row, user = services_links.find(token)
+        actor = actor.acting_as(user_id=user.id, kind="user")
+        services_links.consume(row, actor=actor)
+        services_password.store(user, new, actor)
+        _activate(user, actor)
+        services_sessions.revoke_all(user.id, "password_reset", actor=actor)
+        services_limits.clear_all(_own_buckets(user, actor))
+        record(events.PASSWORD_RESET_COMPLETED, resource=user, actor=actor, purpose=row.purpose)
+
+
+def _activate(user: IAMUserAccount, actor: Actor) -> None:
+    # The link went to the stored address: opening it proves that address.
+    user.email_verified = True
+    if user.status != INVITED:
+        return
+    user.status = ACTIVE
+    record(
+        events.USER_REACTIVATED,
+        resource=user,
+        changes={"status": [INVITED, ACTIVE]},
+        actor=actor,
+    )
+
+
+def _reset_allowed(identifier: str, actor: Actor) -> bool:
+    name = canonical_username(identifier)
+    try:
+        services_limits.charge_all([bucket("reset.account", name, actor=actor)])
+    except TooManyAttempts:
+        return False
+    return True
+
+
+def _can_reset(user: IAMUserAccount) -> bool:
+    # An account that never had a password signs in another way: a reset must not add one (AT-102).
+    alive = may_set_password(user.status, services_sessions.tenant_of(user).status)
+    return alive and bool(user.email) and (user.password_hash is not None or user.status == INVITED)
+
+
+def _own_buckets(user: IAMUserAccount, actor: Actor) -> list[Bucket]:
+    scopes = ("login.account", "password.absolute", "reauth")
+    return [bucket(scope, user.id, actor=actor) for scope in scopes]
+
+
+def _send_link(
+    user: IAMUserAccount,
+    purpose: str,
+    length: timedelta,
+    build: Callable[[str, str], messages.Message],
+    actor: Actor,
+) -> None:
+    if not user.email:
+        return
+    token = services_links.issue(user, purpose, length)
+    link = public_url("iam_auth.password_reset", token=token)
+    services_notices.send(user, build(user.email, link), actor=actor)
