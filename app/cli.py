@@ -12,7 +12,6 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import func, select
 
-from .audit.guards import missing_triggers
 from .auth import (
     services_account_status,
     services_accounts,
@@ -287,7 +286,7 @@ iam_cli.add_command(audit_cli)
 @with_appcontext
 def audit_verify() -> None:
     """Check that the append-only guards of the audit trail are in place."""
-    missing = missing_triggers(engine())
+    missing = schema_migrations.missing_triggers(engine())
     for name in missing:
         click.echo(f"missing    trigger {name}")
     if missing:

@@ -60,6 +60,7 @@ class Demo(Development):
     """The seeded demonstration: loopback only, messages kept for the outbox page."""
 
     IAM_ENV = "demo"
+    IAM_DEMO = True
 
 
 class Testing(Development):

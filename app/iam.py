@@ -126,7 +126,9 @@ def _embedded_url(app: Flask) -> str:
 
 def _install_extensions(app: Flask, core: CoreSettings) -> None:
     if not hasattr(app, "login_manager"):
-        login_manager.init_app(app)
+        # Not init_app: it would look into Flask's session after every request of the app, for
+        # a "remember me" cookie that ours never sets.
+        app.login_manager = login_manager  # type: ignore[attr-defined]
         login_manager.session_protection = None
         login_manager.request_loader(lambda _request: current.current_principal())
         login_manager.anonymous_user = current.Anonymous
@@ -137,6 +139,8 @@ def _install_extensions(app: Flask, core: CoreSettings) -> None:
         app.config.setdefault("RATELIMIT_IN_MEMORY_FALLBACK_ENABLED", True)
     app.config.setdefault("RATELIMIT_STORAGE_URI", "memory://")
     limiter.init_app(app)
+    # Limited views check themselves; nothing is looked up for the host's other requests.
+    app.before_request_funcs[None].remove(limiter._check_request_limit)  # noqa: SLF001
 
 
 def _install_pages(app: Flask, settings: Any) -> None:
@@ -169,6 +173,7 @@ def _add_templates(app: Flask) -> None:
     app.jinja_env.globals.update(iam_static=iam_static, can=can)
     app.jinja_env.filters.update(iam_datetime=pages.iam_datetime, iam_ago=pages.iam_ago)
     app.context_processor(lambda: {"current_user": current.current_user})
+    app.url_build_error_handlers.append(pages.switched_off_url)
 
 
 def _finish(response: Response) -> Response:

@@ -39,6 +39,8 @@ CREATE INDEX ix_iam_auth_log_ip ON iam_auth_log (tenant_id, ip, id);
 
 CREATE INDEX ix_iam_auth_log_resource ON iam_auth_log (tenant_id, resource_id, id);
 
+CREATE INDEX ix_iam_auth_log_severity ON iam_auth_log (tenant_id, severity, id);
+
 CREATE INDEX ix_iam_auth_log_status ON iam_auth_log (tenant_id, status, id);
 
 CREATE INDEX ix_iam_auth_log_tenant_id_id ON iam_auth_log (tenant_id, id);

@@ -27,6 +27,7 @@ class IAMAuthLog(TenantScoped, Base):
         Index("ix_iam_auth_log_actor", "tenant_id", "actor_id", "id"),
         Index("ix_iam_auth_log_resource", "tenant_id", "resource_id", "id"),
         Index("ix_iam_auth_log_ip", "tenant_id", "ip", "id"),
+        Index("ix_iam_auth_log_severity", "tenant_id", "severity", "id"),
         Index("ix_iam_auth_log_status", "tenant_id", "status", "id"),
         TABLE_OPTIONS,
     )
@@ -65,7 +66,6 @@ def _trigger(dialect: str, verb: str) -> str:
     )
 
 
-TRIGGER_NAMES = frozenset({"iam_auth_log_no_update", "iam_auth_log_no_delete"})
 APPEND_ONLY_TRIGGERS = {
     dialect: [_trigger(dialect, verb) for verb in ("UPDATE", "DELETE")]
     for dialect in ("mysql", "sqlite")

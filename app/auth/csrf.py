@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from flask import current_app, g, request
+from flask import g, request
 from flask import session as flask_session
 from flask_wtf.csrf import generate_csrf, validate_csrf
 from wtforms.validators import ValidationError
@@ -21,7 +21,7 @@ from .current import csrf_binding
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # Not Flask-WTF's own key: a host's forms, open in another tab, keep their token.
-_KEY = "iam_csrf"
+_KEY, _FIELD = "iam_csrf", "csrf_token"
 
 
 class CsrfRefused(Forbidden):
@@ -58,8 +58,7 @@ def protect() -> None:
     origin = request.headers.get("Origin")
     if origin and origin != "null" and urlsplit(origin).netloc != request.host:
         raise CsrfRefused
-    field = current_app.config.get("WTF_CSRF_FIELD_NAME", "csrf_token")
-    sent = request.headers.get("X-CSRFToken") or request.form.get(field)
+    sent = request.headers.get("X-CSRFToken") or request.form.get(_FIELD)
     try:
         validate_csrf(sent, token_key=_KEY)
     except ValidationError:

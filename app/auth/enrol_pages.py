@@ -174,7 +174,9 @@ def _confirm(place: Enrolment, method: str, code: str, name: str) -> BaseRespons
     keep_session(signed)
     next_url = signed.next_url if place.signing_in else place.cancel_url
     if enrolled.recovery_codes:
-        return recovery_codes_page(place.person.user_id, enrolled.recovery_codes, next_url)
+        return recovery_codes_page(
+            place.person.user_id, enrolled.recovery_codes, next_url, pending=not signed.complete
+        )
     flash(_("Your second step is on."), "ok")
     return onwards(signed) if place.signing_in else redirect_url(landing(next_url))
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+from babel.support import NullTranslations, Translations
+from flask_babel import get_locale
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField
+from wtforms.i18n import messages_path
 from wtforms.validators import EqualTo, InputRequired, Length, Optional
 
 from ..core.i18n import lazy as _l
@@ -21,12 +25,21 @@ class IAMForm(FlaskForm):
 
         csrf = False
 
+        def get_translations(self, _form: Any) -> Any:
+            """Return WTForms' own texts; Flask-WTF would read their file for every form."""
+            return _wtforms_texts(str(get_locale() or "en"))
+
         def bind_field(self, form: Any, unbound_field: Any, options: dict[str, Any]) -> Any:
             """Trim text fields as they are read."""
             field = unbound_field.bind(form=form, **options)
             if isinstance(field, StringField) and not isinstance(field, PasswordField):
                 field.filters = [*field.filters, _trim]
             return field
+
+
+@lru_cache(maxsize=32)
+def _wtforms_texts(language: str) -> NullTranslations:
+    return Translations.load(messages_path(), [language], domain="wtforms")
 
 
 def text(field: Any) -> str:

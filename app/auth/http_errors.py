@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request, url_for
 from flask_limiter import RateLimitExceeded
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -37,7 +37,7 @@ from .redirects import safe_next
 def install(app: Flask) -> None:
     """Register the handlers. A host's own errors stay its own."""
     app.register_error_handler(IAMError, handle)
-    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(SQLAlchemyError, _database_error)
     for name, found in app.blueprints.items():
         if isinstance(found, IAMBlueprint):
             _own_everything(app, name)
@@ -137,11 +137,11 @@ def _audit_denial(error: IAMError) -> None:
         )
 
 
-def _database_error(error: DBAPIError) -> BaseResponse:
+def _database_error(error: SQLAlchemyError) -> BaseResponse:
     if not db.is_outage(error):
         raise error
     do_without_session()
-    current_app.logger.error("database away: %s", type(error.orig).__name__)
+    current_app.logger.error("database away: %s", type(error).__name__)
     return answer(Unavailable(code="database.unavailable"))
 
 
@@ -169,10 +169,11 @@ class _HttpRefusal(IAMError):
 def _unexpected(error: Exception) -> BaseResponse:
     if isinstance(error, IAMError):
         return handle(error)
-    if isinstance(error, DBAPIError) and db.is_outage(error):
+    if isinstance(error, SQLAlchemyError) and db.is_outage(error):
         return _database_error(error)
     if current_app.testing or current_app.debug:
         raise error
+    do_without_session()
     current_app.logger.error(
         "unhandled %s in %s, request %s", type(error).__name__, request.endpoint, request_id(),
         exc_info=error,

@@ -142,9 +142,18 @@ def grouped(secret: str) -> str:
 
 
 def recovery_codes_page(
-    person_id: Any, codes: list[str], next_url: str | None, status: int = 200
+    person_id: Any,
+    codes: list[str],
+    next_url: str | None,
+    *,
+    pending: bool = False,
+    status: int = 200,
 ) -> Response:
-    """Show recovery codes, this once; the download form carries them sealed."""
+    """Show recovery codes, this once; the download form carries them sealed.
+
+    `pending` tells that the sign-in, though past its second step, is not complete.
+    """
+    prefix = "iam_mfa.enrol_" if pending else "iam_mfa."
     form = RecoverySavedForm(formdata=None)
     form.sealed.data = services_recovery_codes.seal(codes, person_id)
     form.next.data = safe_next(next_url) or ""
@@ -155,8 +164,8 @@ def recovery_codes_page(
         status,
         codes=codes,
         form=form,
-        download_url=url_for("iam_mfa.recovery_download"),
-        action_url=url_for("iam_mfa.recovery_saved"),
+        download_url=url_for(f"{prefix}recovery_download"),
+        action_url=url_for(f"{prefix}recovery_saved"),
     )
 
 

@@ -47,6 +47,7 @@ STAGE_PAGES = {
     "enrol": "iam_mfa.enrol",
     "password": "iam_auth.password_renew",
 }
+_SWITCHABLE = {"iam_account", "iam_admin", "iam_roles", "iam_audit"}
 HSTS = "max-age=31536000; includeSubDomains"
 
 
@@ -118,7 +119,16 @@ def template_context() -> Mapping[str, Any]:
         "brand": {"name": settings.IAM_BRAND_NAME},
         "viewer": person,
         "iam_layout": settings.IAM_LAYOUT_TEMPLATE,
+        "iam_admin_enabled": settings.IAM_ADMIN_ENABLED,
     }
+
+
+def switched_off_url(_error: Exception, endpoint: str, _values: Mapping[str, Any]) -> str | None:
+    """Return where links to pages that the settings switch off lead: to the host's landing page."""
+    blueprint = endpoint.partition(".")[0]
+    if blueprint not in _SWITCHABLE or blueprint in current_app.blueprints:
+        return None
+    return safe_next(AuthSettings.current().IAM_AFTER_LOGIN_URL) or "/"
 
 
 def iam_datetime(value: datetime | None) -> Markup:

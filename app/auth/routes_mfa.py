@@ -21,7 +21,7 @@ from . import (
     services_sessions,
 )
 from .blueprint import IAMBlueprint
-from .current import current_user, keep_session, pending_login, request_actor
+from .current import keep_session, pending_login, request_actor
 from .enrol_pages import Enrolment, channel_page, options, totp_page
 from .errors import CodeInvalid, InvalidCredentials
 from .factors import AAL1, AAL2
@@ -35,9 +35,9 @@ from .mfa_pages import (
     recovery_text,
     tell_delivery,
 )
-from .pages import landing, onwards, redirect_to, redirect_url, render
+from .pages import STAGE_PAGES, landing, onwards, redirect_to, redirect_url, render
 from .principal import Principal
-from .security import public, requires_login, requires_pending
+from .security import public, requires_login, requires_pending, signed_in
 from .services_factors import Way
 from .services_mfa_verify import Proved
 from .services_sessions import SignIn
@@ -172,26 +172,53 @@ def enrol_factor(method: str) -> BaseResponse:
 @requires_login
 def recovery_download() -> Response:
     """Answer with the codes of the page that shows them, as a text file."""
-    codes = services_recovery_codes.unseal(request.form.get("sealed", ""), current_user.user_id)
-    response = make_response(recovery_text(codes, current_user.username))
-    response.content_type = "text/plain; charset=utf-8"
-    response.headers["Content-Disposition"] = 'attachment; filename="recovery-codes.txt"'
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return _download(signed_in())
 
 
 @bp.post("/mfa/recovery-codes/saved")
 @requires_login
 def recovery_saved() -> BaseResponse:
     """Note that the person has saved the codes, and go on."""
+    return _saved(signed_in())
+
+
+@bp.post("/mfa/enrol/recovery-codes/download")
+@requires_pending("password")
+def enrol_recovery_download() -> Response:
+    """Answer likewise where the sign-in still needs a new password."""
+    return _download(_pending())
+
+
+@bp.post("/mfa/enrol/recovery-codes/saved")
+@requires_pending("password")
+def enrol_recovery_saved() -> BaseResponse:
+    """Go on likewise where the sign-in still needs a new password."""
+    return _saved(_pending())
+
+
+def _download(person: Principal) -> Response:
+    codes = services_recovery_codes.unseal(request.form.get("sealed", ""), person.user_id)
+    response = make_response(recovery_text(codes, person.username))
+    response.content_type = "text/plain; charset=utf-8"
+    response.headers["Content-Disposition"] = 'attachment; filename="recovery-codes.txt"'
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _saved(person: Principal) -> BaseResponse:
     form = RecoverySavedForm()
+    codes = services_recovery_codes.unseal(form.sealed.data or "", person.user_id)
+    pending = not person.is_authenticated
     if not form.validate():
-        codes = services_recovery_codes.unseal(form.sealed.data or "", current_user.user_id)
-        return recovery_codes_page(current_user.user_id, codes, form.next.data, 422)
+        return recovery_codes_page(
+            person.user_id, codes, form.next.data, pending=pending, status=422
+        )
     with transaction():
-        user = services_sessions.owner(current_user)
+        user = services_sessions.owner(person)
         services_recovery_codes.confirm_saved(user, actor=request_actor())
-    return redirect_url(landing(form.next.data))
+    return (
+        redirect_to(STAGE_PAGES[person.stage]) if pending else redirect_url(landing(form.next.data))
+    )
 
 
 def _prove(who: Asked, way: Way, code: str) -> SignIn:

@@ -23,7 +23,6 @@ from ..core.crypto import token_digest
 from ..core.db import after_commit, run_prepared, session, transaction
 from ..core.errors import NotFound
 from ..core.ids import new_id
-from ..core.scoping import exempt
 from ..tenancy.models import IAMTenant
 from .errors import SessionLimitReached
 from .liveness import may_act
@@ -40,22 +39,28 @@ ACTIVE, PENDING, EXPIRED, REVOKED, SUSPENDED = (
 )
 LIVE = (ACTIVE, PENDING)
 _S, _U = IAMAuthSession, IAMUserAccount
+_TABLE = cast(Table, IAMAuthSession.__table__)
+_USER = cast(Table, IAMUserAccount.__table__)
+_TENANT = cast(Table, IAMTenant.__table__)
 _LOOKUP = (
     select(
-        _S.id, _S.tenant_id, _S.user_id, _S.device_id, _S.state, _S.stage, _S.remember,
-        _S.next_url, _S.amr, _S.acr, _S.proofs, _S.login_time, _S.auth_time, _S.mfa_time,
-        _S.last_activity_at, _S.idle_seconds, _S.expires_at, _S.ip,
-        _U.username, _U.display_name, _U.first_name, _U.last_name, _U.actor_type, _U.parent_id,
-        _U.status, _U.language, _U.timezone, _U.authz_version.label("user_version"),
-        IAMTenant.status.label("tenant_status"),
-        IAMTenant.authz_version.label("tenant_version"),
+        *(_TABLE.c[name] for name in (
+            "id", "tenant_id", "user_id", "device_id", "state", "stage", "remember", "next_url",
+            "amr", "acr", "proofs", "login_time", "auth_time", "mfa_time", "last_activity_at",
+            "idle_seconds", "expires_at", "ip",
+        )),
+        *(_USER.c[name] for name in (
+            "username", "display_name", "first_name", "last_name", "actor_type", "parent_id",
+            "status", "language", "timezone",
+        )),
+        _USER.c.authz_version.label("user_version"),
+        _TENANT.c.status.label("tenant_status"),
+        _TENANT.c.authz_version.label("tenant_version"),
     )
-    .join(_U, and_(_U.tenant_id == _S.tenant_id, _U.id == _S.user_id))
-    .join(IAMTenant, IAMTenant.id == _S.tenant_id)
-    .where(_S.token_digest == bindparam("digest"))
+    .join(_USER, and_(_USER.c.tenant_id == _TABLE.c.tenant_id, _USER.c.id == _TABLE.c.user_id))
+    .join(_TENANT, _TENANT.c.id == _TABLE.c.tenant_id)
+    .where(_TABLE.c.token_digest == bindparam("digest"))
 )  # fmt: skip
-_LOOKUP_OPTIONS = exempt("the session token itself decides the tenant")
-_TABLE = cast(Table, IAMAuthSession.__table__)
 _INSERT = insert(_TABLE)
 _LIVE = (
     select(_TABLE.c.id)
@@ -103,9 +108,10 @@ def find(token: str | None, ip: str | None) -> Principal | None:
     """Return the person of a live session, pending ones included, or None."""
     if not token or len(token) > 128:
         return None
-    row = session().execute(
-        _LOOKUP, {"digest": token_digest(token)}, execution_options=_LOOKUP_OPTIONS
-    ).first()  # fmt: skip
+    found = run_prepared(
+        _LOOKUP, {"digest": token_digest(token)}, reason="the token itself decides the tenant"
+    )
+    row = found.first()
     at = clock.now()
     if row is None or not _is_live(row, ip, at):
         return None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _offset = timedelta(0)
 
 
@@ -24,9 +25,9 @@ def monotonic() -> float:
     return _time.monotonic()
 
 
-def epoch_ms() -> int:
-    """Return milliseconds since 1970 (for time-ordered identifiers)."""
-    return int(now().timestamp() * 1000)
+def epoch_us() -> int:
+    """Return microseconds since 1970 (for time-ordered identifiers)."""
+    return (now() - _EPOCH) // timedelta(microseconds=1)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ commits. Tenant scoping lives in `scoping.py` and is installed on that session.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -14,10 +15,11 @@ from uuid import UUID
 
 from flask import current_app
 from sqlalchemy import CursorResult, Engine, Executable, MetaData, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from .errors import IAMError, Unavailable
+from .errors import Unavailable
 from .ids import new_id
 from .types import BINARY_COLLATION, GUID
 
@@ -37,7 +39,12 @@ TABLE_OPTIONS = {
 _DEPTH = "iam_depth"
 _EVIDENCE = "iam_evidence"
 _AFTER_COMMIT = "iam_after_commit"
-_DEADLOCK_CODES = {1205, 1213}
+# MySQL: lock wait, deadlock; then refused, gone, lost, too many, killed, read-only, shutting down.
+_LOST_RACE_CODES = {1205, 1213}
+_OUTAGE_CODES = {1040, 1044, 1045, 1053, 1203, 1226, 1290, 1317, 1792, 1836, 1927} | {
+    2002, 2003, 2006, 2013, 2014, 2027, 2055,
+}  # fmt: skip
+_SQLITE_OUTAGES = ("locked", "unable to open", "disk i/o", "readonly", "disk is full")
 
 
 class Base(DeclarativeBase):
@@ -96,7 +103,9 @@ def transaction() -> Iterator[Session]:
         current.commit()
     except BaseException as error:
         _abandon(current, error)
-        raise _translated(error) from error
+        if is_outage(error):
+            raise Unavailable(code="database.unavailable") from error
+        raise
     finally:
         current.info.pop(_DEPTH, None)
         current.info.pop(_EVIDENCE, None)
@@ -148,31 +157,37 @@ def _abandon(current: Session, error: BaseException) -> None:
     current.rollback()
     if not evidence or not getattr(error, "keeps_evidence", False):
         return
-    _begin_write(current)
-    current.add_all([rebuild() for rebuild in evidence])
-    current.commit()
-
-
-def _translated(error: BaseException) -> BaseException:
-    if isinstance(error, DBAPIError) and is_outage(error):
-        return Unavailable(code="database.unavailable")
-    return error
+    try:
+        _begin_write(current)
+        current.add_all([rebuild() for rebuild in evidence])
+        current.commit()
+    except BaseException:
+        current.rollback()
+        raise
 
 
 def is_outage(error: BaseException) -> bool:
     """Return whether `error` means that the database is away, read-only or overloaded."""
-    if isinstance(error, InterfaceError):
+    if isinstance(error, PoolTimeout | InterfaceError):
         return True
-    if not isinstance(error, OperationalError):
-        return isinstance(error, DBAPIError) and error.connection_invalidated
-    return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or _code(error) in _OUTAGE_CODES | _LOST_RACE_CODES:
+        return True
+    text = str(error.orig).lower()
+    return isinstance(error.orig, sqlite3.OperationalError) and any(
+        words in text for words in _SQLITE_OUTAGES
+    )
 
 
 def is_lost_race(error: BaseException) -> bool:
     """Return whether the engine chose this transaction as a deadlock victim."""
+    return _code(error) in _LOST_RACE_CODES
+
+
+def _code(error: BaseException) -> object:
     original = getattr(error, "orig", None)
-    code = original.args[0] if original is not None and original.args else None
-    return code in _DEADLOCK_CODES
+    return original.args[0] if original is not None and original.args else None
 
 
 def _run_after_commit(callbacks: list[Callable[[], object]]) -> None:
@@ -206,8 +221,3 @@ def prepare_sqlite(engine: Any) -> None:
         else:
             # Past SQLAlchemy's statement machinery: this one takes no lock, so it cannot fail.
             connection.connection.driver_connection.execute("BEGIN")
-
-
-def refused(error: BaseException) -> bool:
-    """Return whether `error` is one of our typed refusals."""
-    return isinstance(error, IAMError)

@@ -49,29 +49,48 @@ SESSION_GET = {
     ("auth.services_sessions", "IAMTenant"): "the id is a row's own; tenants are not scoped rows",
 }
 # The reason is the literal text at the call; changing one here means reading the call again.
+UNSCOPED_BY_MODULE = {
+    "tenancy.services_tenants": {
+        "ensure_default_tenant": "the default tenant is found by its slug",
+        "default_tenant_id": "the default tenant is found by its slug",
+        "find_by_slug": "a tenant is found by its slug",
+        "create_tenant": "a new tenant is compared with all others",
+    },
+    "auth.services_sessions": {
+        "(module)": "the session token itself decides the tenant",
+    },
+    "notify.services_outbox": {
+        "drain": "outbox drain serves every tenant",
+        "list_recent": "the demo page shows every tenant's messages",
+        "purge": "outbox retention serves every tenant",
+    },
+    "notify.services_caps": {
+        "_refuse_above": "send caps count what a number receives over all tenants",
+    },
+    "risk.services_limits": {
+        "(module)": "counters are keyed by tenant and serve the installation as a whole",
+    },
+    "services_keys": {
+        "(module)": "keys belong to the installation, not to one tenant",
+    },
+    "services_purge": {
+        "(module)": "expired rows are deleted in every tenant",
+    },
+}
 UNSCOPED = {
-    Site("tenancy.services_tenants", "ensure_default_tenant", "the default tenant is found by its slug"),
-    Site("tenancy.services_tenants", "default_tenant_id", "the default tenant is found by its slug"),
-    Site("tenancy.services_tenants", "find_by_slug", "a tenant is found by its slug"),
-    Site("tenancy.services_tenants", "create_tenant", "a new tenant is compared with all others"),
-    Site("auth.services_sessions", "(module)", "the session token itself decides the tenant"),
-    Site("notify.services_outbox", "drain", "outbox drain serves every tenant"),
-    Site("notify.services_outbox", "list_recent", "the demo page shows every tenant's messages"),
-    Site("notify.services_outbox", "purge", "outbox retention serves every tenant"),
-    Site("notify.services_caps", "_refuse_above", "send caps count what a number receives over all tenants"),
-    Site("risk.services_limits", "(module)", "counters are keyed by tenant and serve the installation as a whole"),
-    Site("services_keys", "(module)", "keys belong to the installation, not to one tenant"),
-    Site("services_purge", "(module)", "expired rows are deleted in every tenant"),
-}  # fmt: skip
+    Site(module, function, reason)
+    for module, sites in UNSCOPED_BY_MODULE.items()
+    for function, reason in sites.items()
+}
 
 
 def commits(modules: Iterable[Module]) -> Iterator[str]:
     """Calls of commit outside the unit of work."""
     for module in modules:
         for call in calls(module):
-            if isinstance(call.func, ast.Attribute) and call.func.attr == "commit":
-                if module.name not in COMMITS:
-                    yield f"{module.name}:{call.lineno} {dotted(call.func)}()"
+            called = isinstance(call.func, ast.Attribute) and call.func.attr == "commit"
+            if called and module.name not in COMMITS:
+                yield f"{module.name}:{call.lineno} {dotted(call.func)}()"
 
 
 def test_only_the_unit_of_work_commits() -> None:
@@ -110,9 +129,7 @@ def _uses(module: Module, names: set[str]) -> Iterator[tuple[str, int]]:
 
 def test_time_randomness_and_network_have_one_owner_each() -> None:
     """Tests move the clock, seed randomness and close the network in one place; so do reviewers."""
-    found = [
-        text for module, name, text in banned(tree()) if (module, name) not in BANNED_ALLOWED
-    ]
+    found = [text for module, name, text in banned(tree()) if (module, name) not in BANNED_ALLOWED]
     assert not found, listed(found)
 
 
@@ -143,27 +160,29 @@ def session_gets(modules: Iterable[Module]) -> Iterator[tuple[str, str, str]]:
             if not isinstance(func, ast.Attribute) or func.attr not in {"get", "get_one", "query"}:
                 continue
             source = dotted(func.value)
-            if source in sessions or source.endswith("session()") or source.endswith(".session"):
+            if source in sessions or source.endswith(("session()", ".session")):
                 argument = dotted(call.args[0]) if call.args else "?"
                 text = f"{module.name}:{call.lineno} {source}.{func.attr}({argument})"
                 yield module.name, argument, text
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Attribute) and node.attr == "query":
-                if dotted(node.value).startswith("IAM"):
-                    yield module.name, dotted(node.value), f"{module.name}:{node.lineno} .query"
+            if not isinstance(node, ast.Attribute) or node.attr != "query":
+                continue
+            if dotted(node.value).startswith("IAM"):
+                yield module.name, dotted(node.value), f"{module.name}:{node.lineno} .query"
 
 
-def _session_names(tree_: ast.Module) -> set[str]:
-    found = set()
-    for node in ast.walk(tree_):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            if dotted(node.value.func).rpartition(".")[2] in {"session", "Session"}:
-                found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        if isinstance(node, ast.withitem) and isinstance(node.context_expr, ast.Call):
-            if dotted(node.context_expr.func).rpartition(".")[2] in {"transaction", "Session"}:
-                if isinstance(node.optional_vars, ast.Name):
-                    found.add(node.optional_vars.id)
+def _session_names(parsed: ast.Module) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Assign) and _calls(node.value, "session", "Session"):
+            found |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.withitem) and _calls(node.context_expr, "transaction", "Session"):
+            found |= {node.optional_vars.id} if isinstance(node.optional_vars, ast.Name) else set()
     return found
+
+
+def _calls(node: ast.expr, *names: str) -> bool:
+    return isinstance(node, ast.Call) and dotted(node.func).rpartition(".")[2] in names
 
 
 def test_rows_are_selected_never_fetched_by_identity() -> None:
@@ -196,14 +215,23 @@ def unscoped_sites(modules: Iterable[Module]) -> Iterator[Site]:
             if dotted(call.func).rpartition(".")[2] in {"unscoped", "exempt"} and not (
                 isinstance(call.func, ast.Attribute) and dotted(call.func.value) == "host"
             ):
-                yield Site(module.name, module.function_at(call), _literal(call))
+                yield Site(module.name, module.function_at(call), _literal(call, module))
 
 
-def _literal(call: ast.Call) -> str:
+def _literal(call: ast.Call, module: Module) -> str:
+    """Return the reason: a literal at the call, or a constant of the same module."""
     values = [*call.args, *(keyword.value for keyword in call.keywords)]
-    if len(values) == 1 and isinstance(values[0], ast.Constant):
-        return str(values[0].value)
-    return "(no literal reason)"
+    value = values[0] if len(values) == 1 else None
+    if isinstance(value, ast.Name):
+        constants = {
+            target.id: node.value
+            for node in module.tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        value = constants.get(value.id)
+    return str(value.value) if isinstance(value, ast.Constant) else "(no literal reason)"
 
 
 def test_every_lifting_of_the_tenant_guard_is_known() -> None:

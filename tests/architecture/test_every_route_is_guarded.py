@@ -33,12 +33,20 @@ PUBLIC = {
     "iam_mfa.verify": "asks by itself for a pending sign-in or a session",
     "iam_mfa.challenge": "asks by itself for a pending sign-in or a session",
     "iam_mfa.choose": "asks by itself for a pending sign-in or a session",
+    "iam_mfa.recovery_download": "sealed codes open in their owner's session only, past the second step",
+    "iam_mfa.recovery_saved": "sealed codes open in their owner's session only, past the second step",
     "iam_service.healthz": "load balancers ask it; it tells nothing but up or down",
     "iam_service.static_file": "style sheet, script and icon",
     "iam_dev.outbox": "demo mode only, from this machine only",
 }
 # Public in name, yet they turn a stranger away by themselves.
-PUBLIC_BUT_CLOSED = {"iam_mfa.verify", "iam_mfa.choose"}
+PUBLIC_BUT_CLOSED = {
+    "iam_mfa.verify",
+    "iam_mfa.choose",
+    "iam_mfa.challenge",
+    "iam_mfa.recovery_download",
+    "iam_mfa.recovery_saved",
+}
 # Changes that a signed-in person may make to themselves without a fresh proof, and why.
 LOGIN_SUFFICES = {
     "iam_account.profile": "name, language and time zone decide no access",
@@ -47,8 +55,6 @@ LOGIN_SUFFICES = {
     "iam_account.sessions_end_others": "ends access, grants none",
     "iam_account.device_rename": "a label",
     "iam_mfa.step_up": "this is the fresh proof",
-    "iam_mfa.recovery_saved": "confirms codes that were just shown",
-    "iam_mfa.recovery_download": "opens a sealed copy of codes that were just shown, for minutes",
 }
 # Administration without a fresh proof: takes rights away or only writes about reading.
 NO_STEP_UP = {
@@ -187,9 +193,9 @@ def test_at_385_every_change_has_a_right_of_its_own(all_routes: list[Route]) -> 
 def wrongly_ordered(found: Iterable[Route]) -> Iterator[str]:
     """Routes that ask for a fresh proof before they ask for the right."""
     for route in found:
-        if "step_up" in route.kinds and "permission" in route.kinds:
-            if route.kinds.index("step_up") < route.kinds.index("permission"):
-                yield f"{route.endpoint} {route.policy}"
+        order = [kind for kind in route.kinds if kind in {"step_up", "permission"}]
+        if order[:1] == ["step_up"] and "permission" in order:
+            yield f"{route.endpoint} {route.policy}"
 
 
 def test_the_right_is_asked_for_before_the_proof(all_routes: list[Route]) -> None:
@@ -317,11 +323,17 @@ def test_at_082_other_methods_reach_the_same_decision(client: FlaskClient, all_r
         if decide(client, "HEAD", route.path) != expected:
             found.append(f"HEAD {route.path}")
         options = ask(client, "OPTIONS", route.path)
-        if int(options.headers.get("Content-Length", 0)) or options.status_code not in {200, 204, expected.status}:
+        if int(options.headers.get("Content-Length", 0)) or options.status_code not in {
+            200,
+            204,
+            expected.status,
+        }:
             found.append(f"OPTIONS {route.path} {options.status_code}")
-        for method in ("TRACE", "CONNECT", "PROPFIND"):
-            if decide(client, method, route.path).status not in {400, 405, 501}:
-                found.append(f"{method} {route.path}")
+        found += [
+            f"{method} {route.path}"
+            for method in ("TRACE", "CONNECT", "PROPFIND")
+            if decide(client, method, route.path).status not in {400, 405, 501}
+        ]
         overridden = ask(client, "GET", route.path, headers={"X-HTTP-Method-Override": "DELETE"})
         if overridden.status_code != expected.status:
             found.append(f"method override {route.path}")
@@ -359,6 +371,21 @@ def test_a_stranger_sees_nothing_but_the_public_pages(client: FlaskClient, all_r
     assert not found, listed(found)
 
 
+def test_a_stranger_changes_nothing_even_with_a_token(client: FlaskClient, all_routes) -> None:
+    """The token only says that our form was used: who may use it is asked besides."""
+    token = _token(client.get("/auth/login").text)
+    assert token
+    found = []
+    for route in all_routes:
+        is_open = route.endpoint in PUBLIC and route.endpoint not in PUBLIC_BUT_CLOSED
+        for method in [] if is_open else route.unsafe:
+            answer = client.open(route.path, method=method, data={"csrf_token": token})
+            place = answer.headers.get("Location", "").partition("?")[0]
+            if (answer.status_code, place) != (303, "/auth/login"):
+                found.append(f"{method} {route.path} {answer.status_code} {place}")
+    assert not found, listed(found)
+
+
 def test_at_139_no_unsafe_request_passes_without_a_token(
     client: FlaskClient, all_routes, make_user, sign_in
 ) -> None:
@@ -376,9 +403,7 @@ def _token(page: str) -> str:
     return page.partition('name="csrf_token"')[2].partition('value="')[2].partition('"')[0]
 
 
-def _untokened(
-    client: FlaskClient, found: list[Route], tokens: dict[str, str]
-) -> Iterator[str]:
+def _untokened(client: FlaskClient, found: list[Route], tokens: dict[str, str]) -> Iterator[str]:
     attempts: dict[str, dict[str, str]] = {"no": {}, "an empty": {"csrf_token": ""}}
     attempts |= {f"a {name}": {"csrf_token": value} for name, value in tokens.items()}
     for route in found:
@@ -445,7 +470,7 @@ def test_at_147_no_answer_opens_itself_to_other_origins(client: FlaskClient, all
                 answer = ask(client, method, route.path, headers=headers)
                 found += [
                     f"{method} {route.path} {name}"
-                    for name in answer.headers.keys()
+                    for name, _value in answer.headers
                     if name.lower().startswith("access-control-")
                 ]
     assert not found, listed(found)

@@ -992,6 +992,33 @@ def test_d5_codes_are_downloaded_from_their_page_and_kept_nowhere(
     assert codes[0] not in stored
 
 
+def test_d5_codes_are_saved_in_a_sign_in_that_still_needs_a_new_password(
+    app: Flask, client: FlaskClient, make_user: Any
+) -> None:
+    from app.auth.settings_password import PasswordSettings
+
+    boss = make_user("boss", **ADMIN)
+    settings = app.extensions["iam"].settings
+    before = settings[PasswordSettings]
+    settings[PasswordSettings] = before.model_copy(update={"PASSWORD_MAX_AGE_DAYS": 1})
+    try:
+        with clock.travel(timedelta(days=3)):
+            password_only(client, boss)
+            _secret, page = enrol_totp(client, "/auth/mfa/enrol/totp")
+            assert len(codes_on(page.text)) == 10
+            assert not is_signed_in(client)
+            sealed = re.search(r'name="sealed"[^>]*value="([^"]+)"', page.text)
+            assert sealed
+            assert 'action="/auth/mfa/enrol/recovery-codes/download"' in page.text
+            form = {"sealed": sealed.group(1), "csrf_token": csrf_of(page.text), "confirm": "y"}
+            answer = client.post("/auth/mfa/enrol/recovery-codes/download", data=form)
+            assert codes_on(page.text)[0] in answer.text
+            answer = client.post("/auth/mfa/enrol/recovery-codes/saved", data=form)
+            assert (answer.status_code, answer.location) == (303, "/auth/password/renew")
+    finally:
+        settings[PasswordSettings] = before
+
+
 def test_d5_sealed_codes_open_for_their_owner_only(
     app: Flask, client: FlaskClient, make_user: Any, sign_in: Any
 ) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,6 @@ class Host:
     env: dict[str, str]
     app: str
     database: str
-    secrets: dict[str, str] = field(default_factory=dict)
 
     def flask(self, *command: str, text: str | None = None, code: int = 0) -> str:
         """Run `flask …` in the host."""
@@ -155,9 +154,7 @@ def make_host(installed: Path, folder: Path, app: str, database: str, **settings
 
 
 @pytest.fixture(scope="session")
-def make_shop(
-    installed: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Host]:
+def make_shop(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Host]:
     """Return a factory of copies of the shop: `make_shop(database, IAM_AUTH_PREFIX="/id")`."""
 
     def make(database: str, **settings: str) -> Host:

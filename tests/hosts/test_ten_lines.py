@@ -47,6 +47,7 @@ def host(installed: Path, tmp_path: Path, make_database) -> Host:
     return make_host(installed, tmp_path, "hello", database)
 
 
+@pytest.mark.slow
 def test_the_ten_lines_run(host: Host, serve, browse) -> None:
     """A secret key and a database address are all it sets; the three commands follow."""
     host.flask("iam", "init-db")

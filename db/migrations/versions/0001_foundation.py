@@ -108,6 +108,9 @@ def upgrade() -> None:
         "ix_iam_auth_log_resource", "iam_auth_log", ["tenant_id", "resource_id", "id"], unique=False
     )
     op.create_index(
+        "ix_iam_auth_log_severity", "iam_auth_log", ["tenant_id", "severity", "id"], unique=False
+    )
+    op.create_index(
         "ix_iam_auth_log_status", "iam_auth_log", ["tenant_id", "status", "id"], unique=False
     )
     op.create_index(

@@ -15,6 +15,7 @@ from flask_limiter.util import get_remote_address
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
+
 from iam import (
     IAM,
     current_user,
@@ -49,7 +50,9 @@ def create_app() -> Flask:
         RATELIMIT_STORAGE_URI="memory://",
     )
     db.init_app(app)
-    migrate.init_app(app, db, directory=os.environ["SHOP_MIGRATIONS"], include_object=include_object)
+    migrate.init_app(
+        app, db, directory=os.environ["SHOP_MIGRATIONS"], include_object=include_object
+    )
     csrf.init_app(app)
     limiter.init_app(app)
     iam.init_app(app)

@@ -1,0 +1,73 @@
+"""The database away, before and in the middle: 503, nothing half done (V5, AT-461)."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event, func, select
+
+from app.auth.models import IAMAuthSession
+from app.core.db import session
+from app.core.scoping import tenant_scope
+from tests.conftest import ENGINE, PASSWORD, csrf_of, make_app
+
+AWAY = "mysql+pymysql://nobody:nothing@127.0.0.1:1/iam"
+
+
+@pytest.fixture
+def stranded():
+    """Return an app whose database server does not answer."""
+    return make_app(AWAY, TESTING=False, IAM_ENV="development")
+
+
+def test_v5_health_says_503_where_the_database_is_away(stranded):
+    assert stranded.test_client().get("/healthz").status_code == 503
+
+
+def test_at_461_sign_in_answers_503_with_retry_after(stranded):
+    client = stranded.test_client()
+    token = csrf_of(client.get("/auth/login").text)
+    data = {"username": "ann", "password": PASSWORD, "csrf_token": token}
+    answer = client.post("/auth/login", data=data)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    for leak in ("127.0.0.1:1", "pymysql", "Traceback", "nothing"):
+        assert leak not in answer.text
+
+
+def test_at_461_a_cookie_is_no_way_in_while_the_database_is_away(stranded):
+    client = stranded.test_client()
+    client.set_cookie("iam_session", "x" * 43)
+    assert client.get("/account").status_code == 503
+    answer = client.get("/account", headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+
+
+@pytest.mark.skipif(ENGINE != "mysql", reason="a server that can end a connection")
+@pytest.mark.mysql_only
+def test_v5_a_connection_lost_in_the_middle_leaves_nothing_half_done(
+    app, client, make_user, tenant, audit_rows, mysql_url
+):
+    make_user("ann")
+    token = csrf_of(client.get("/auth/login").text)
+    admin = sa.create_engine(mysql_url, isolation_level="AUTOCOMMIT")
+    engine = app.extensions["sqlalchemy"].engine
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def cut(conn, _cursor, statement, *_rest):
+        if statement.startswith("INSERT INTO iam_auth_log"):
+            with admin.connect() as other:
+                other.exec_driver_sql(f"KILL {conn.connection.dbapi_connection.thread_id()}")
+
+    try:
+        answer = client.post(
+            "/auth/login", data={"username": "ann", "password": PASSWORD, "csrf_token": token}
+        )
+    finally:
+        event.remove(engine, "before_cursor_execute", cut)
+        admin.dispose()
+    assert answer.status_code == 503
+    with tenant_scope(tenant):
+        assert session().scalar(select(func.count()).select_from(IAMAuthSession)) == 0
+    assert audit_rows("LOGIN_SUCCEEDED") == []
+    assert client.get("/account").status_code == 303
