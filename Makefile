@@ -92,6 +92,21 @@ generate: $(VENV)/.installed ## rewrite the files generated from the code
 	$(STEP) 'generated files'
 	@env IAM_ENV=development FLASK_SECRET_KEY=generate $(BIN)/python -m flask --app wsgi iam generate
 
+.PHONY: translations
+translations: $(VENV)/.installed ## take new texts into the catalogues, and compile them
+	$(STEP) 'catalogues'
+	@mkdir -p build
+	@$(BIN)/pybabel -q extract -F babel.cfg $(MARKED_BY) --no-location -o build/iam.pot .
+	@# A changed text is a new one: no guesses. What is gone from the code goes from here, too.
+	@$(BIN)/pybabel -q update -i build/iam.pot -d $(CATALOGUES) -D iam \
+	  --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap
+	@$(BIN)/pybabel compile -d $(CATALOGUES) -D iam --statistics
+	@$(BIN)/python -m tests.support.catalogues
+
+CATALOGUES := app/auth/translations
+# Beside _() and N_(): calls that declare a text which pages show through _() later.
+MARKED_BY := -k _l -k lazy -k N_ -k _declare:3 -k Permission:2 -k SystemRole:2 -k Purpose:2
+
 .PHONY: lock
 lock: .venv-lock/.installed ## pin pyproject.toml in requirements*.txt (UPGRADE=1 takes newer ones)
 	$(STEP) 'requirements.txt'

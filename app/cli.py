@@ -85,7 +85,7 @@ def create_admin(username: str, email: str, role: str) -> None:
             _stop(error)
             return
     click.echo(f"Created    {username} ({role}, id {user_id})")
-    click.echo("Next       sign in; you will be led through enrolling a second factor")
+    click.echo("Next       sign in; roles that need a second factor lead you through enrolling one")
 
 
 def _create_admin(username: str, email: str, role: str, password: str) -> str:

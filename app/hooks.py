@@ -13,7 +13,7 @@ class Hooks:
     """Every method may be overridden; the defaults change nothing."""
 
     def before_user_created(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the values an account is created with; raise to refuse."""
+        """Return the values (column name to value) to create an account with; raise to refuse."""
         return values
 
     def may_sign_in(self, user: Any) -> None:

@@ -36,7 +36,7 @@ from .auth.settings_password import PasswordSettings
 from .authz import routes_admin as roles_admin
 from .checks import run_checks
 from .config import SECTIONS
-from .core import db, i18n, scoping
+from .core import db, scoping
 from .core.checks import refuse_errors
 from .core.runtime import CoreSettings, State
 from .core.secrets import adopt_secret_key, build_keyring
@@ -133,7 +133,7 @@ def _install_extensions(app: Flask, core: CoreSettings) -> None:
         login_manager.request_loader(lambda _request: current.current_principal())
         login_manager.anonymous_user = current.Anonymous
     if "babel" not in app.extensions:
-        babel.init_app(app, locale_selector=i18n.preferred_language)
+        babel.init_app(app, locale_selector=current.language)
     if core.REDIS_URL:
         app.config.setdefault("RATELIMIT_STORAGE_URI", core.REDIS_URL)
         app.config.setdefault("RATELIMIT_IN_MEMORY_FALLBACK_ENABLED", True)
@@ -173,7 +173,7 @@ def _add_templates(app: Flask) -> None:
     app.jinja_env.globals.update(iam_static=iam_static, can=can)
     app.jinja_env.filters.update(iam_datetime=pages.iam_datetime, iam_ago=pages.iam_ago)
     app.context_processor(lambda: {"current_user": current.current_user})
-    app.url_build_error_handlers.append(pages.switched_off_url)
+    app.url_build_error_handlers.append(pages.switched_off_url)  # type: ignore[arg-type]
 
 
 def _finish(response: Response) -> Response:

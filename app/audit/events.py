@@ -116,11 +116,10 @@ RECOVERY_CODE_USED = _declare(
 
 # Sessions and devices
 SESSION_REVOKED = _declare("SESSION_REVOKED", NOTICE, "A session was ended.", "reason", "count")
-SESSION_SUSPENDED = _declare("SESSION_SUSPENDED", WARNING, "A session was suspended.", "reason")
 SESSION_LIMIT_REACHED = _declare(
     "SESSION_LIMIT_REACHED", NOTICE, "The oldest session ended to make room.", "limit"
 )
-DEVICE_ADDED = _declare("DEVICE_ADDED", NOTICE, "A sign-in came from a new device.", "device")
+DEVICE_ADDED = _declare("DEVICE_ADDED", NOTICE, "A sign-in came from a new device.")
 DEVICE_RENAMED = _declare("DEVICE_RENAMED", INFO, "A device was renamed.", "device")
 DEVICE_REVOKED = _declare("DEVICE_REVOKED", NOTICE, "A device was revoked.", "device")
 
@@ -165,8 +164,4 @@ ORGANIZATION_UPDATED = _declare(
     "ORGANIZATION_UPDATED", NOTICE, "An organization was changed.", "name"
 )
 TENANT_CREATED = _declare("TENANT_CREATED", NOTICE, "A tenant was created.", "slug")
-TENANT_ISOLATION_BREACH_ATTEMPT = _declare(
-    "TENANT_ISOLATION_BREACH_ATTEMPT", CRITICAL, "Data of another tenant was asked for.",
-    "endpoint", "resource",
-)  # fmt: skip
 OUTBOX_RETRIED = _declare("OUTBOX_RETRIED", INFO, "A dead message was queued again.", "channel")

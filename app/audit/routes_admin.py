@@ -15,6 +15,7 @@ from ..auth.services_accounts import find_by_login
 from ..auth.services_names import names_of
 from ..core.db import transaction
 from ..core.errors import InvalidInput
+from ..core.i18n import _
 from ..core.ids import parse_id
 from ..core.paging import Page
 from . import filters, services_export, services_query, wording
@@ -98,8 +99,8 @@ def _list_page(found: Page[IAMAuthLog], size: int, refusal: InvalidInput | None 
         words=wording,
         names=names_of(wording.accounts_in(found.items)),
         typed=typed,
-        wrong={refusal.field: str(refusal.title)} if refusal else {},
-        actions=sorted((wording.title(name), name) for name in CATALOGUE),
+        wrong={refusal.field: _(str(refusal.title))} if refusal else {},
+        actions=sorted((wording.headline(name), name) for name in CATALOGUE),
         severities=filters.SEVERITIES,
         statuses=filters.STATUSES,
         page={

@@ -15,6 +15,7 @@ from uuid import UUID
 from ..core.i18n import _
 from ..core.ids import parse_id
 from .events import CATALOGUE
+from .labels import LABELS
 from .models import IAMAuthLog
 
 ACCOUNT = "user_account"
@@ -44,6 +45,8 @@ def headline(action: str) -> str:
 
 def title(name: str) -> str:
     """Return a name such as LOGIN_FAILED or user_id as words."""
+    if name in LABELS:
+        return _(LABELS[name])
     words = name.replace("_", " ").strip().lower()
     for short in ("mfa", "ip", "id", "csrf", "api", "url"):
         words = " ".join(part.upper() if part == short else part for part in words.split(" "))
@@ -71,16 +74,7 @@ def on_what(event: IAMAuthLog, names: Names) -> str:
 
 def kind_of(resource_type: str) -> str:
     """Return the word for a kind of thing."""
-    words = {
-        ACCOUNT: _("Account"),
-        "auth_session": _("Session"),
-        "mfa_method": _("Second factor"),
-        "mfa_challenge": _("Code"),
-        "action_token": _("Link"),
-        "outbox": _("Message"),
-        "user_role": _("Role of a person"),
-    }
-    return words.get(resource_type) or title(resource_type)
+    return title(resource_type)
 
 
 def changes_of(event: IAMAuthLog) -> list[Change]:

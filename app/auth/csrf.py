@@ -17,6 +17,7 @@ from wtforms.validators import ValidationError
 
 from ..core.crypto import keyring
 from ..core.errors import Forbidden
+from ..core.i18n import N_
 from .current import csrf_binding
 
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
@@ -28,7 +29,7 @@ class CsrfRefused(Forbidden):
     """A form came without a valid token (403)."""
 
     code = "csrf.refused"
-    title = "This form has expired. Go back, reload the page and send it again."
+    title = N_("This form has expired. Go back, reload the page and send it again.")
 
 
 def bind() -> None:

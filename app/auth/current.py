@@ -8,17 +8,18 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import UUID
 
-from flask import Flask, Response, after_this_request, current_app, request
+from flask import Flask, Response, after_this_request, current_app, has_request_context, request
+from flask_babel import refresh
 from werkzeug.local import LocalProxy
 
-from ..core import clock, ids
+from ..core import clock, i18n, ids
 from ..core.actor import Actor
 from ..core.runtime import state
 from ..core.scoping import RequestScope, current_tenant_id, enter_tenant
 from ..risk import services_devices
 from ..risk.settings import RiskSettings
 from ..tenancy.services_tenants import default_tenant_id
-from . import services_sessions
+from . import services_session_lookup, services_sessions
 from .principal import Principal
 from .services_sessions import SignIn
 
@@ -77,10 +78,11 @@ def any_session() -> Principal | None:
     """Return the person of the cookie's session, a pending sign-in included."""
     found = _memo().get("principal", _MISSING)
     if found is _MISSING:
-        found = services_sessions.find(session_token(), request.remote_addr)
+        found = services_session_lookup.find(session_token(), request.remote_addr)
         _memo()["principal"] = found
         if found is not None:
             enter_tenant(found.tenant_id)
+            _memo()["language"] = found.language
     return cast("Principal | None", found)
 
 
@@ -93,7 +95,7 @@ def current_principal() -> Principal | None:
 def pending_login() -> Principal | None:
     """Return the person whose sign-in is not complete, or None."""
     found = any_session()
-    return found if found is not None and found.state == services_sessions.PENDING else None
+    return found if found is not None and found.state == services_session_lookup.PENDING else None
 
 
 def forget_principal() -> None:
@@ -104,6 +106,22 @@ def forget_principal() -> None:
 def do_without_session() -> None:
     """Treat the rest of this request as nobody's: the database is away, and pages must render."""
     _memo()["principal"] = None
+
+
+def language() -> str | None:
+    """Return the reader's language: the person's own, else the browser's.
+
+    The locale selector wherever Flask-Babel is ours; a host's own selector stays in force.
+    Looks no session up: a text must be had while the database is away, too.
+    """
+    own = _memo().get("language") if has_request_context() else None
+    return i18n.known_language(own) or i18n.preferred_language()
+
+
+def speak(tag: str | None) -> None:
+    """Go on in the language the person has just chosen."""
+    _memo()["language"] = tag
+    refresh()
 
 
 def request_id() -> str:
@@ -173,6 +191,8 @@ def install(app: Flask) -> None:
 
     def enter() -> None:
         _memo()["scope"] = RequestScope(_request_tenant)
+        if current_app.extensions["babel"].locale_selector is language:
+            refresh()  # an app context that outlives its requests keeps the first one's locale
 
     def leave(_error: BaseException | None) -> None:
         scope = _memo().pop("scope", None)

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from ..core.errors import InvalidInput, NotAuthenticated, NotFound
+from ..core.i18n import N_
 
 
 class InvalidCredentials(NotAuthenticated):
     """Unknown user, wrong password or an account that may not act: the same words."""
 
     code = "auth.invalid_credentials"
-    title = "That username and password do not match. Check both and try again."
+    title = N_("That username and password do not match. Check both and try again.")
 
 
 class CodeInvalid(NotAuthenticated):
     """A second-factor code was refused."""
 
     code = "mfa.code_invalid"
-    title = "That code is not right, or it was used before. Try the newest one."
+    title = N_("That code is not right, or it was used before. Try the newest one.")
 
 
 class SessionLimitReached(NotAuthenticated):
     """As many sessions as allowed are open, and the policy refuses another."""
 
     code = "auth.session_limit"
-    title = "You are signed in on too many devices. Sign out on one of them first."
+    title = N_("You are signed in on too many devices. Sign out on one of them first.")
 
 
 class LinkInvalid(NotFound):
     """A link from a message that is unknown, used, replaced or too old."""
 
     code = "link.invalid"
-    title = "This link no longer works. Please ask for a new one."
+    title = N_("This link no longer works. Please ask for a new one.")
     keeps_evidence = True
 
 
@@ -38,5 +39,5 @@ class PasswordRefused(InvalidInput):
     """A new password breaks the policy; `details["reasons"]` lists sentences."""
 
     code = "password.refused"
-    title = "Please choose another password"
+    title = N_("Please choose another password")
     keeps_evidence = True

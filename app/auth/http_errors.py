@@ -21,6 +21,7 @@ from ..core.errors import (
     TooManyAttempts,
     Unavailable,
 )
+from ..core.i18n import N_, _
 from .blueprint import IAMBlueprint
 from .csrf import CsrfRefused
 from .current import (
@@ -32,6 +33,15 @@ from .current import (
 )
 from .pages import STAGE_PAGES, problem, redirect_url, render, secure_headers, wants_json
 from .redirects import safe_next
+
+# The framework's own names, marked for translation.
+_TITLES = {
+    400: N_("Bad Request"),
+    404: N_("Not Found"),
+    405: N_("Method Not Allowed"),
+    413: N_("Request Entity Too Large"),
+    415: N_("Unsupported Media Type"),
+}
 
 
 def install(app: Flask) -> None:
@@ -70,13 +80,13 @@ def answer(error: IAMError) -> Response:
     """Return the page or the problem+json of a refusal."""
     retry_after = getattr(error, "retry_after", None)
     if wants_json():
-        response = problem(error.status, error.code, str(error.title), request_id=request_id())
+        response = problem(error.status, error.code, _(str(error.title)), request_id=request_id())
     else:
         response = render(
             "iam/error.html",
             error.status,
             status=error.status,
-            title=error.title,
+            title=_(str(error.title)),
             detail="",
             request_id=request_id(),
             retry_after=retry_after,
@@ -153,7 +163,8 @@ def _rate_limited(error: RateLimitExceeded) -> Response:
 def _http_error(error: HTTPException) -> BaseResponse:
     if error.code is None or error.response is not None or error.code < 400:
         return error.get_response()
-    refusal = _HttpRefusal(error.name, code=f"http.{error.code}")
+    title = _TITLES.get(error.code, error.name)
+    refusal = _HttpRefusal(title, code=f"http.{error.code}")
     refusal.status = error.code  # type: ignore[misc]
     response = answer(refusal)
     for name, value in error.get_headers():

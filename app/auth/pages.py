@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from flask import (
@@ -19,8 +19,8 @@ from flask import (
 from markupsafe import Markup
 from werkzeug.wrappers import Response as BaseResponse
 
-from ..core import clock
-from ..core.i18n import _
+from ..core import dates
+from ..core.i18n import _, language
 from . import csrf
 from .current import current_principal
 from .redirects import safe_next
@@ -115,6 +115,7 @@ def template_context() -> Mapping[str, Any]:
     settings = AuthSettings.current()
     return {
         "_": _,
+        "iam_lang": language(),
         "csrf_token": csrf.token,
         "brand": {"name": settings.IAM_BRAND_NAME},
         "viewer": person,
@@ -132,33 +133,24 @@ def switched_off_url(_error: Exception, endpoint: str, _values: Mapping[str, Any
 
 
 def iam_datetime(value: datetime | None) -> Markup:
-    """Render a time as people read it, with the exact one in the markup."""
+    """Render a time as its reader's clock shows it, with the exact one (UTC) in the markup."""
     if value is None:
         return Markup("–")
-    return Markup('<time datetime="{}">{} UTC</time>').format(
-        value.isoformat(), value.strftime("%Y-%m-%d %H:%M")
+    return Markup('<time datetime="{}">{}</time>').format(
+        value.isoformat(), dates.moment(value, _zone())
     )
 
 
 def iam_ago(value: datetime | None) -> Markup:
-    """Render how long ago a time was, with the exact one in the markup."""
+    """Render how long ago a time was, with the exact one (UTC) in the markup."""
     if value is None:
         return Markup("–")
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        value.isoformat(), value.strftime("%Y-%m-%d %H:%M:%S"), _ago_text(value)
+    where = _zone()
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        value.isoformat(), dates.moment(value, where, seconds=True), dates.ago(value, where)
     )
 
 
-def _ago_text(value: datetime) -> str:
-    seconds = int((clock.now() - value).total_seconds())
-    if seconds < 0:
-        return value.strftime("%Y-%m-%d %H:%M")
-    if seconds < 60:
-        return _("just now")
-    if seconds < 3600:
-        return _("%(count)s min ago", count=seconds // 60)
-    if seconds < 86400:
-        return _("%(count)s h ago", count=seconds // 3600)
-    if seconds < 86400 * 30:
-        return _("%(count)s d ago", count=seconds // 86400)
-    return value.strftime("%Y-%m-%d")
+def _zone() -> tzinfo:
+    person = current_principal()
+    return dates.zone(person.timezone if person else None)

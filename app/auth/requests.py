@@ -12,6 +12,7 @@ from flask import request
 from werkzeug.datastructures import MultiDict
 
 from ..core.errors import BadRequest, IAMError
+from ..core.i18n import N_
 from .settings import AuthSettings
 
 _UNUSABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
@@ -26,7 +27,7 @@ class PayloadTooLarge(IAMError):
 
     status = 413
     code = "request.too_large"
-    title = "That is more than this page accepts"
+    title = N_(N_("That is more than this page accepts"))
 
 
 class UnsupportedMediaType(IAMError):
@@ -34,7 +35,7 @@ class UnsupportedMediaType(IAMError):
 
     status = 415
     code = "request.media_type"
-    title = "This page does not read that kind of data"
+    title = N_(N_("This page does not read that kind of data"))
 
 
 def check() -> None:
@@ -56,15 +57,17 @@ def _check_body() -> None:
         raise UnsupportedMediaType
     _check_fields(request.form)
     if request.files:
-        raise BadRequest("This form takes no files", code="request.files")
+        raise BadRequest(N_("This form takes no files"), code="request.files")
 
 
 def _check_fields(fields: MultiDict[str, str]) -> None:
     for name, values in fields.lists():
         if len(values) > 1 and name not in REPEATABLE:
-            raise BadRequest("A field was sent twice", code="request.repeated_field")
+            raise BadRequest(N_("A field was sent twice"), code="request.repeated_field")
         if _UNUSABLE.search(name) or any(_is_bad(value) for value in values):
-            raise BadRequest("The request contains text that cannot be used", code="request.text")
+            raise BadRequest(
+                N_("The request contains text that cannot be used"), code="request.text"
+            )
 
 
 def _is_bad(value: str) -> bool:

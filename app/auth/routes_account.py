@@ -15,7 +15,7 @@ from ..core.ids import parse_id
 from ..risk import services_devices
 from . import services_accounts, services_password, services_sessions
 from .blueprint import account_bp
-from .current import current_user, drop_session, keep_session, request_actor
+from .current import current_user, drop_session, keep_session, request_actor, speak
 from .errors import InvalidCredentials, PasswordRefused
 from .forms import ChangePasswordForm, DeviceNameForm, IAMForm, ProfileForm, text
 from .limits import limited_by_person
@@ -40,6 +40,7 @@ def profile() -> BaseResponse:
     try:
         if form.validate():
             _save_profile(form)
+            speak(form.language.data)
             flash(_("Your profile is saved."), "ok")
             return redirect_to("iam_account.profile")
     except InvalidInput as refusal:
@@ -166,9 +167,9 @@ def _session_view(row: IAMAuthSession) -> dict[str, Any]:
     browser, system, kind = services_devices.describe(row.user_agent)
     return {
         "id": row.id,
-        "device_label": f"{browser} · {system}",
-        "browser": browser,
-        "os": system,
+        "device_label": f"{_(browser)} · {_(system)}",
+        "browser": _(browser),
+        "os": _(system),
         "type": kind,
         "ip": row.ip,
         "created_at": row.login_time,
@@ -181,8 +182,8 @@ def _device_view(row: Any) -> dict[str, Any]:
     return {
         "id": row.id,
         "name": row.name,
-        "browser": row.browser,
-        "os": row.os,
+        "browser": _(row.browser),
+        "os": _(row.os),
         "type": row.kind,
         "first_seen_at": row.first_seen_at,
         "last_seen_at": row.last_seen_at,
@@ -195,6 +196,6 @@ def _device_view(row: Any) -> dict[str, Any]:
 def _show(form: IAMForm, refusal: InvalidInput) -> None:
     field = form._fields.get(refusal.field or "")
     if field is None:
-        form.form_errors.append(str(refusal.title))
+        form.form_errors.append(_(str(refusal.title)))
     else:
-        field.errors = [str(refusal.title)]
+        field.errors = [_(str(refusal.title))]

@@ -20,7 +20,7 @@ from ..core import clock, signals
 from ..core.actor import Actor
 from ..core.db import after_commit, session
 from ..core.errors import InvalidInput
-from ..core.i18n import _
+from ..core.i18n import _, speaking
 from ..notify import messages
 from ..notify.models import PENDING as QUEUED
 from ..notify.models import WITHDRAWN, IAMOutbox
@@ -82,9 +82,10 @@ def suspend(
     reason = _begin(user, SUSPENDABLE, reason, actor_grants, actor)
     _change_status(user, SUSPENDED, events.USER_SUSPENDED, reason, actor)
     if user.email:
-        notice = messages.account_suspended(
-            user.email, brand=services_notices.brand(), at=clock.now()
-        )
+        with speaking(user.language):
+            notice = messages.account_suspended(
+                user.email, brand=services_notices.brand(), at=clock.now()
+            )
         services_notices.send(user, notice, actor=actor)
 
 

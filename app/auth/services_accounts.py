@@ -24,8 +24,9 @@ from ..core import clock, signals
 from ..core.actor import Actor
 from ..core.db import after_commit, session
 from ..core.errors import InvalidInput
-from ..core.i18n import _
+from ..core.i18n import _, speaking
 from ..core.ids import new_id
+from ..core.runtime import state
 from ..notify import messages
 from ..tenancy.models import IAMOrganization
 from . import services_links, services_notices, services_reset
@@ -89,21 +90,24 @@ def create_user(  # noqa: PLR0913 - one keyword for each column that may be give
     `password_hash` is for seeds and imports, which make the account active at once.
     Raises InvalidInput, IdentityTaken, Forbidden where a role is above the actor.
     """
-    values = clean_fields(
+    given = state().hooks.before_user_created(
         {
-            "email": email, "phone_number": phone_number, "first_name": first_name,
-            "last_name": last_name, "display_name": display_name, "language": language,
-            "timezone": timezone, "actor_type": actor_type, "parent_id": parent_id,
+            "username": username, "email": email, "phone_number": phone_number,
+            "first_name": first_name, "last_name": last_name, "display_name": display_name,
+            "language": language, "timezone": timezone, "actor_type": actor_type,
+            "parent_id": parent_id,
         }
     )  # fmt: skip
-    values["username"] = check_username(username, email=values["email"])
+    name = given.pop("username")
+    values = clean_fields(given)
+    values["username"] = check_username(name, email=values["email"])
     if values["email"] is None and invite:
         raise InvalidInput(_("An e-mail address is needed to invite somebody"), field="email")
     _check_rights_fields(values, "user:create", actor_grants, actor)
     user = _insert(values, password_hash, email_verified)
     record(events.USER_CREATED, resource=user, actor=actor, actor_type=user.actor_type)
-    for name in dict.fromkeys(roles):
-        _assign(user, name, actor_grants, actor)
+    for role in dict.fromkeys(roles):
+        _assign(user, role, actor_grants, actor)
     if invite and password_hash is None:
         services_reset.send_set_password_link(user, actor=actor)
     user_id = str(user.id)
@@ -207,12 +211,14 @@ def _address_changed(user: IAMUserAccount, old: str | None, actor: Actor) -> Non
     # A link sent to the former address must not work for whoever reads mail there now.
     services_links.drop(user)
     at, brand = clock.now(), services_notices.brand()
-    if old:
-        services_notices.send(user, messages.email_change_old(old, brand=brand, at=at), actor=actor)
-    if user.email:
-        services_notices.send(
-            user, messages.email_change_new(user.email, brand=brand, at=at), actor=actor
-        )
+    told = []
+    with speaking(user.language):
+        if old:
+            told.append(messages.email_change_old(old, brand=brand, at=at))
+        if user.email:
+            told.append(messages.email_change_new(user.email, brand=brand, at=at))
+    for message in told:
+        services_notices.send(user, message, actor=actor)
 
 
 def _shown(field: str, value: Any) -> Any:

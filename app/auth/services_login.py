@@ -9,7 +9,7 @@ before anything is verified, and a slow hash must not hold a connection.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from ..audit import events
@@ -32,8 +32,10 @@ from .models import IAMUserAccount
 from .principal import Principal
 from .services_directory import get_user
 from .services_login_rows import Account, Device
-from .services_policy import DONE, PASSWORD_STAGE, mfa_policy, missing_stage
-from .services_sessions import ACTIVE, PENDING, SignIn
+from .services_policy import DONE, ENROL, PASSWORD_STAGE, mfa_policy, missing_stage
+from .services_session_lookup import ACTIVE, PENDING
+from .services_sessions import SignIn
+from .settings_mfa import MfaSettings
 
 Person = IAMUserAccount | Account
 PASSWORD = "pwd"  # noqa: S105 - the RFC 8176 name of the method
@@ -67,7 +69,8 @@ def sign_in_with_password(attempt: PasswordAttempt, *, actor: Actor) -> SignIn:
         end_read()
     with transaction():
         if user is not None and ok:  # what changed while the hash was computed counts
-            user = rows.lock(user.id)
+            checked, user = user.password_hash, rows.lock(user.id)
+            ok = user is not None and user.password_hash == checked
         if user is None or not ok or not may_act(user.status, user.tenant_status):
             _refuse(attempt, user, known=ok, actor=actor)
             raise InvalidCredentials
@@ -242,12 +245,24 @@ def _missing(user: Person, grants: Grants, *, proved: bool, acr: str, at: dateti
         services_factors.mfa_state(user.id),
         proved=proved,
         acr=acr,
-        grace_until=user.mfa_grace_until,
-        at=at,
     )
+    if stage == ENROL and _in_grace(user, at):
+        stage = DONE
     if stage == DONE and services_password.is_expired(user, at):
         return PASSWORD_STAGE
     return stage
+
+
+def _in_grace(user: Person, at: datetime) -> bool:
+    """Return whether enrolment may still be put off; the time starts once, at its first demand."""
+    days = MfaSettings.current().MFA_GRACE_DAYS
+    if not days:
+        return False
+    until = user.mfa_grace_until
+    if until is None:
+        until = at + timedelta(days=days)
+        rows.start_grace(user.id, until)
+    return at < until
 
 
 def _admitted(
@@ -274,6 +289,8 @@ def _admitted(
         device_id=device_id,
         new_device=is_new,
     )
+    if is_new and device is not None:
+        record(events.DEVICE_ADDED, resource=("device", device.id), actor=actor)
     if is_new and user.last_login_at is not None:  # as it was before this sign-in
         services_notices.new_device(get_user(user.id), at=at, actor=actor)
     after_commit(lambda: signals.user_signed_in.send(str(user.id), session_id=str(session_id)))

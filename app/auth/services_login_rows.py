@@ -88,6 +88,7 @@ _LOCK = (
 )
 _SET_LOGIN = update(_U).where(_TENANT, _U.c.id == bindparam("user"))
 _NOTE_LOGIN = _SET_LOGIN.values(last_login_at=bindparam("at"))
+_START_GRACE = _SET_LOGIN.values(mfa_grace_until=bindparam("until"))
 _REPLACE_HASH = _SET_LOGIN.values(password_hash=bindparam("new_hash"))
 
 
@@ -116,6 +117,12 @@ def note_login(user_id: UUID, at: datetime) -> None:
     """Keep when the account was last entered."""
     parameters = {"tenant": current_tenant_id(), "user": user_id, "at": at}
     run_prepared(_NOTE_LOGIN, parameters, reason=_REASON)
+
+
+def start_grace(user_id: UUID, until: datetime) -> None:
+    """Keep until when enrolment of a second factor may be put off."""
+    parameters = {"tenant": current_tenant_id(), "user": user_id, "until": until}
+    run_prepared(_START_GRACE, parameters, reason=_REASON)
 
 
 def replace_hash(user_id: UUID, new_hash: str) -> None:

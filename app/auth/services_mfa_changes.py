@@ -17,7 +17,7 @@ from ..core import clock, signals
 from ..core.actor import Actor
 from ..core.db import after_commit, session
 from ..core.errors import Conflict, Forbidden
-from ..core.i18n import _
+from ..core.i18n import _, speaking
 from ..notify import messages
 from ..risk import services_limits
 from ..risk.models import IAMDevice
@@ -112,24 +112,26 @@ def _end_trust(user_id: UUID) -> None:
 
 def _tell_removed(user: IAMUserAccount, method: str, actor: Actor) -> None:
     if user.email:
-        message = messages.factor_removed(
-            user.email,
-            factor=label_of(method),
-            brand=services_notices.brand(),
-            at=clock.now(),
-            link=public_url("iam_account.security"),
-        )
+        with speaking(user.language):
+            message = messages.factor_removed(
+                user.email,
+                factor=label_of(method),
+                brand=services_notices.brand(),
+                at=clock.now(),
+                link=public_url("iam_account.security"),
+            )
         services_notices.send(user, message, actor=actor)
 
 
 def _tell_reset(user: IAMUserAccount, at: datetime, actor: Actor) -> None:
     if user.email:
-        message = messages.factors_reset(
-            user.email,
-            brand=services_notices.brand(),
-            at=at,
-            link=public_url("iam_account.security"),
-        )
+        with speaking(user.language):
+            message = messages.factors_reset(
+                user.email,
+                brand=services_notices.brand(),
+                at=at,
+                link=public_url("iam_account.security"),
+            )
         services_notices.send(user, message, actor=actor)
 
 

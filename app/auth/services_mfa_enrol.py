@@ -19,7 +19,7 @@ from ..core.actor import Actor
 from ..core.crypto import keyring
 from ..core.db import after_commit, session
 from ..core.errors import Conflict, Forbidden, InvalidInput, NotFound
-from ..core.i18n import _
+from ..core.i18n import _, speaking
 from ..core.ids import new_id
 from ..notify import messages
 from ..notify.messages import EMAIL
@@ -269,12 +269,13 @@ def _tell(user: IAMUserAccount, row: IAMMfaMethod, actor: Actor) -> None:
         signals.factor_changed.send(user_id, method=method, change="enrolled")
 
     if user.email:
-        message = messages.factor_added(
-            user.email,
-            factor=label_of(row.method),
-            brand=services_notices.brand(),
-            at=clock.now(),
-            link=public_url("iam_account.security"),
-        )
+        with speaking(user.language):
+            message = messages.factor_added(
+                user.email,
+                factor=label_of(row.method),
+                brand=services_notices.brand(),
+                at=clock.now(),
+                link=public_url("iam_account.security"),
+            )
         services_notices.send(user, message, actor=actor)
     after_commit(send)

@@ -16,6 +16,7 @@ from ..audit import events
 from ..audit.services_audit import record
 from ..core.actor import Actor
 from ..core.errors import Forbidden
+from ..core.i18n import speaking
 from ..notify import messages, services_outbox
 from ..notify.messages import EMAIL
 from ..notify.models import IAMOutbox
@@ -50,15 +51,16 @@ def send_otp(
     # The outbox itself caps text messages; codes by mail are capped here (AT-085).
     if channel == EMAIL:
         check_send_caps(channel, destination, actor)
-    message = messages.otp_code(
-        channel,
-        destination,
-        code=code,
-        minutes=MfaSettings.current().MFA_CODE_MINUTES,
-        brand=AuthSettings.current().IAM_BRAND_NAME,
-        purpose=purpose if purpose in (SIGN_IN, ENROL) else _STEP_UP,
-        host=urlsplit(AuthSettings.current().IAM_BASE_URL).hostname,
-    )
+    with speaking(user.language):
+        message = messages.otp_code(
+            channel,
+            destination,
+            code=code,
+            minutes=MfaSettings.current().MFA_CODE_MINUTES,
+            brand=AuthSettings.current().IAM_BRAND_NAME,
+            purpose=purpose if purpose in (SIGN_IN, ENROL) else _STEP_UP,
+            host=urlsplit(AuthSettings.current().IAM_BASE_URL).hostname,
+        )
     row = services_outbox.enqueue(
         message,
         user_id=user.id,

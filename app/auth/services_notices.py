@@ -1,7 +1,8 @@
 """Messages that tell a person about their own account. Queued in the caller's transaction.
 
 A notice goes to the stored, delivered-to address only, never to one just typed,
-and carries no secret. An account without an address gets none.
+and carries no secret. An account without an address gets none. Its words are in the
+recipient's language (`speaking`), whoever caused it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..core.actor import Actor
+from ..core.i18n import _, speaking
 from ..notify import messages, services_outbox
 from ..notify.messages import Message
 from ..risk import services_devices
@@ -21,25 +23,24 @@ def new_device(user: IAMUserAccount, *, at: datetime, actor: Actor) -> None:
     """Tell about a sign-in from a browser not seen before (J3)."""
     browser, system, _kind = services_devices.describe(actor.user_agent)
     if user.email:
-        send(
-            user,
-            messages.new_device(
+        with speaking(user.language):
+            message = messages.new_device(
                 user.email,
                 brand=brand(),
-                device=f"{browser}, {system}",
+                device=f"{_(browser)}, {_(system)}",
                 ip=actor.ip,
                 at=at,
                 link=public_url("iam_account.sessions"),
-            ),
-            actor=actor,
-        )
+            )
+        send(user, message, actor=actor)
 
 
 def password_changed(user: IAMUserAccount, *, at: datetime, actor: Actor) -> None:
     """Tell that the password was changed."""
     if user.email:
         link = public_url("iam_auth.password_forgot")
-        message = messages.password_changed(user.email, brand=brand(), at=at, link=link)
+        with speaking(user.language):
+            message = messages.password_changed(user.email, brand=brand(), at=at, link=link)
         send(user, message, actor=actor)
 
 

@@ -29,6 +29,7 @@ from .password_rules import PasswordPolicy, violations
 from .principal import Principal
 from .services_login_rows import Account
 from .services_policy import mfa_policy
+from .services_session_lookup import ACTIVE
 from .settings_password import PasswordSettings
 
 
@@ -109,7 +110,7 @@ def change(
         services_sessions.revoke_all(
             user.id, "password_changed", except_id=principal.session_id, actor=actor
         )
-        return services_sessions.rotate(principal.session_id, (services_sessions.ACTIVE,))
+        return services_sessions.rotate(principal.session_id, (ACTIVE,))
 
 
 def confirm_password(principal: Principal, password: str, *, actor: Actor) -> None:

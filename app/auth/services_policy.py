@@ -6,7 +6,6 @@ the one sign-in gate in `services_login.py`.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Protocol
 
 from ..authz.grants import Grants
@@ -42,8 +41,6 @@ def missing_stage(
     *,
     proved: bool,
     acr: str,
-    grace_until: datetime | None,
-    at: datetime,
 ) -> str:
     """Return what a sign-in still needs: `mfa`, `enrol` or `done`.
 
@@ -53,9 +50,7 @@ def missing_stage(
     if policy == "off":
         return DONE
     if not factors.any_active:
-        if policy == "optional" or (grace_until is not None and at < grace_until):
-            return DONE
-        return ENROL
+        return DONE if policy == "optional" else ENROL
     if not proved:
         return MFA
     if policy == "required" and AAL_ORDER[acr] < AAL_ORDER["aal2"]:

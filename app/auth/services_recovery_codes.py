@@ -18,6 +18,7 @@ from ..core.actor import Actor
 from ..core.crypto import DecryptionFailed, keyring
 from ..core.db import session
 from ..core.errors import NotFound
+from ..core.i18n import speaking
 from ..core.ids import new_id
 from ..notify import messages
 from . import services_notices
@@ -50,12 +51,13 @@ def create(user: IAMUserAccount, *, notify: bool = True, actor: Actor) -> list[s
     )
     record(events.RECOVERY_CODES_CREATED, resource=user, actor=actor, count=len(codes))
     if notify and user.email:
-        message = messages.recovery_codes_replaced(
-            user.email,
-            brand=services_notices.brand(),
-            at=at,
-            link=public_url("iam_account.security"),
-        )
+        with speaking(user.language):
+            message = messages.recovery_codes_replaced(
+                user.email,
+                brand=services_notices.brand(),
+                at=at,
+                link=public_url("iam_account.security"),
+            )
         services_notices.send(user, message, actor=actor)
     return codes
 

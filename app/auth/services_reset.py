@@ -14,6 +14,7 @@ from ..audit.services_audit import record
 from ..core.actor import Actor
 from ..core.db import end_read, transaction
 from ..core.errors import TooManyAttempts
+from ..core.i18n import speaking
 from ..notify import messages
 from ..risk import services_limits
 from ..risk.services_limits import Bucket, bucket
@@ -143,4 +144,6 @@ def _send_link(
         return
     token = services_links.issue(user, purpose, length)
     link = public_url("iam_auth.password_reset", token=token)
-    services_notices.send(user, build(user.email, link), actor=actor)
+    with speaking(user.language):
+        message = build(user.email, link)
+    services_notices.send(user, message, actor=actor)

@@ -18,11 +18,13 @@ from ..authz.grants import Grants
 from ..core import clock
 from ..core.actor import Actor
 from ..core.db import session
+from ..core.i18n import _
 from ..core.paging import Page, page_by_id
 from ..risk.services_devices import describe
 from . import services_directory, services_sessions
 from .models import IAMAuthSession, IAMUserAccount
 from .services_names import names_of
+from .services_session_lookup import ACTIVE
 
 _S = IAMAuthSession
 
@@ -89,7 +91,7 @@ def view(row: IAMAuthSession, user_name: str) -> SessionView:
         id=row.id,
         user_id=row.user_id,
         user_name=user_name,
-        device_label=f"{browser} · {system}",
+        device_label=f"{_(browser)} · {_(system)}",
         type=kind,
         ip=row.ip,
         acr=row.acr,
@@ -101,4 +103,4 @@ def view(row: IAMAuthSession, user_name: str) -> SessionView:
 
 
 def _live() -> tuple[Any, ...]:
-    return (_S.state == services_sessions.ACTIVE, _S.expires_at > clock.now())
+    return (_S.state == ACTIVE, _S.expires_at > clock.now())

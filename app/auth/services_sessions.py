@@ -1,22 +1,20 @@
-"""Server-side sessions: one row each, found by the digest of a 256-bit token (J1).
+"""Server-side sessions: opened, rotated, limited, ended (J1, J2, J4).
 
-`find` is the hot path: one indexed query over session, account and tenant tells
-who acts, whether they still may, and which version of their rights applies.
-A change of rights, status or password therefore bites at the next request.
+One row each, named by the digest of a 256-bit token. Who a token belongs to is
+`services_session_lookup`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, and_, bindparam, insert, select, update
+from sqlalchemy import Table, bindparam, insert, select, update
 
 from ..audit import events
 from ..audit.services_audit import record
-from ..authz import services_rbac
 from ..core import clock, rng, signals
 from ..core.actor import Actor
 from ..core.crypto import token_digest
@@ -25,42 +23,16 @@ from ..core.errors import NotFound
 from ..core.ids import new_id
 from ..tenancy.models import IAMTenant
 from .errors import SessionLimitReached
-from .liveness import may_act
 from .models import IAMAuthSession, IAMUserAccount
 from .principal import Principal
+from .services_login_rows import Account
+from .services_session_lookup import ACTIVE, LIVE, PENDING, REVOKED, is_idle
 from .settings import AuthSettings
 
-ACTIVE, PENDING, EXPIRED, REVOKED, SUSPENDED = (
-    "active",
-    "pending",
-    "expired",
-    "revoked",
-    "suspended",
-)
-LIVE = (ACTIVE, PENDING)
 _S, _U = IAMAuthSession, IAMUserAccount
 _TABLE = cast(Table, IAMAuthSession.__table__)
 _USER = cast(Table, IAMUserAccount.__table__)
 _TENANT = cast(Table, IAMTenant.__table__)
-_LOOKUP = (
-    select(
-        *(_TABLE.c[name] for name in (
-            "id", "tenant_id", "user_id", "device_id", "state", "stage", "remember", "next_url",
-            "amr", "acr", "proofs", "login_time", "auth_time", "mfa_time", "last_activity_at",
-            "idle_seconds", "expires_at", "ip",
-        )),
-        *(_USER.c[name] for name in (
-            "username", "display_name", "first_name", "last_name", "actor_type", "parent_id",
-            "status", "language", "timezone",
-        )),
-        _USER.c.authz_version.label("user_version"),
-        _TENANT.c.status.label("tenant_status"),
-        _TENANT.c.authz_version.label("tenant_version"),
-    )
-    .join(_USER, and_(_USER.c.tenant_id == _TABLE.c.tenant_id, _USER.c.id == _TABLE.c.user_id))
-    .join(_TENANT, _TENANT.c.id == _TABLE.c.tenant_id)
-    .where(_TABLE.c.token_digest == bindparam("digest"))
-)  # fmt: skip
 _INSERT = insert(_TABLE)
 _LIVE = (
     select(_TABLE.c.id)
@@ -72,19 +44,6 @@ _LIVE = (
     )
     .order_by(_TABLE.c.id.desc())
 )
-
-
-class Owner(Protocol):
-    """What a session is opened from: an account, loaded in full or as the gate knows it."""
-
-    @property
-    def id(self) -> UUID: ...
-
-    @property
-    def tenant_id(self) -> UUID: ...
-
-    @property
-    def actor_type(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +63,8 @@ class SignIn:
         return self.stage == "done"
 
 
-def find(token: str | None, ip: str | None) -> Principal | None:
-    """Return the person of a live session, pending ones included, or None."""
-    if not token or len(token) > 128:
-        return None
-    found = run_prepared(
-        _LOOKUP, {"digest": token_digest(token)}, reason="the token itself decides the tenant"
-    )
-    row = found.first()
-    at = clock.now()
-    if row is None or not _is_live(row, ip, at):
-        return None
-    return _principal(row, at)
-
-
 def open_session(
-    user: Owner,
+    user: IAMUserAccount | Account,
     *,
     state: str,
     stage: str,
@@ -293,7 +238,7 @@ def get_of(user_id: UUID, session_id: UUID | None) -> IAMAuthSession:
 
 def list_live(user_id: UUID) -> list[IAMAuthSession]:
     """Return the user's full, unexpired sessions, newest first."""
-    return [row for row in session().scalars(_live_of(user_id)) if not _is_idle(row, clock.now())]
+    return [row for row in session().scalars(_live_of(user_id)) if not is_idle(row, clock.now())]
 
 
 def revoke(session_id: UUID, reason: str, *, actor: Actor) -> None:
@@ -360,7 +305,8 @@ def _end(session_ids: list[UUID], reason: str) -> int:
 
 
 def _announce(user_id: UUID, reason: str) -> None:
-    after_commit(lambda: signals.session_revoked.send(str(user_id), reason=reason))
+    signal = signals.user_signed_out if reason == "logout" else signals.session_revoked
+    after_commit(lambda: signal.send(str(user_id), reason=reason))
 
 
 def _lifetime(actor_type: str, state: str, remember: bool, at: datetime) -> tuple[datetime, int]:
@@ -373,35 +319,3 @@ def _lifetime(actor_type: str, state: str, remember: bool, at: datetime) -> tupl
         length = timedelta(days=policy.remember_days)
         return at + length, int(length.total_seconds())
     return at + timedelta(minutes=policy.absolute_minutes), policy.idle_minutes * 60
-
-
-def _is_idle(row: Any, at: datetime) -> bool:
-    return bool(at > row.last_activity_at + timedelta(seconds=row.idle_seconds))
-
-
-def _is_live(row: Any, ip: str | None, at: datetime) -> bool:
-    if row.state not in LIVE or at >= row.expires_at or _is_idle(row, at):
-        return False
-    if not may_act(row.status, row.tenant_status):
-        return False
-    return row.ip == ip or not AuthSettings.current().SESSION_BIND_IP
-
-
-def _principal(row: Any, at: datetime) -> Principal:
-    grants = services_rbac.resolve(
-        row.tenant_id,
-        row.user_id,
-        tenant_version=row.tenant_version,
-        user_version=row.user_version,
-        at=at,
-    )
-    name = row.display_name or f"{row.first_name} {row.last_name}".strip() or row.username
-    return Principal(
-        user_id=row.user_id, tenant_id=row.tenant_id, session_id=row.id, device_id=row.device_id,
-        username=row.username, display_name=name, actor_type=row.actor_type,
-        parent_id=row.parent_id, state=row.state, stage=row.stage, remember=row.remember,
-        amr=tuple(row.amr), acr=row.acr, login_time=row.login_time, auth_time=row.auth_time,
-        mfa_time=row.mfa_time, last_activity_at=row.last_activity_at, expires_at=row.expires_at,
-        proofs=row.proofs or {}, language=row.language, timezone=row.timezone,
-        next_url=row.next_url, grants=grants,
-    )  # fmt: skip

@@ -21,6 +21,7 @@ from ..core import clock, signals
 from ..core.actor import Actor
 from ..core.db import after_commit, session
 from ..core.errors import Conflict, InvalidInput, NotFound
+from ..core.i18n import N_
 from ..core.scoping import current_tenant_id
 from .catalogue import SUPER_ADMIN
 from .errors import OwnRights
@@ -195,13 +196,13 @@ def _check_scope(
     if scope not in SCOPES:
         raise InvalidInput(field="scope")
     if expires_at is not None and expires_at <= clock.now():
-        raise InvalidInput("The end must lie in the future", field="expires_at")
+        raise InvalidInput(N_("The end must lie in the future"), field="expires_at")
     if scope not in BY_ORGANIZATION:
         if organization_id is not None:
-            raise InvalidInput("Only a role by organization names one", field="organization_id")
+            raise InvalidInput(N_("Only a role by organization names one"), field="organization_id")
         return
     if organization_id is None and user.parent_id is None:
-        raise InvalidInput("Choose an organization", field="organization_id")
+        raise InvalidInput(N_("Choose an organization"), field="organization_id")
     if organization_id is not None:
         model = organization()
         if session().scalar(select(model.id).where(model.id == organization_id)) is None:
@@ -211,7 +212,7 @@ def _check_scope(
 def _check_administrator(tree: Tree, role: IAMRole, scope: str) -> None:
     # Code asks for these by name: held over a part only, they would open the whole.
     if scope not in TENANT_WIDE and role.id in administrator_roles(tree):
-        raise InvalidInput("An administrator role is given for the whole tenant", field="scope")
+        raise InvalidInput(N_("An administrator role is given for the whole tenant"), field="scope")
 
 
 def _rights(tree: Tree, role: IAMRole, scope: str, organization_id: UUID | None) -> set[Right]:

@@ -20,6 +20,7 @@ from ..core import clock
 from ..core.actor import Actor
 from ..core.db import session
 from ..core.errors import InvalidInput, NotFound
+from ..core.i18n import N_
 from .catalogue import SUPER_ADMIN
 from .errors import RoleCycle, RoleInUse, RoleNameTaken
 from .grants import Grants, Right
@@ -145,7 +146,7 @@ def create_role(
     bump_tenant()
     tree = role_tree(lock=True)
     if len(tree) >= MAX_ROLES:
-        raise InvalidInput("This tenant has as many roles as it may have", field="name")
+        raise InvalidInput(N_("This tenant has as many roles as it may have"), field="name")
     if any(node.name == name for node in tree.values()):
         raise RoleNameTaken(field="name")
     _guard_parent(tree, None, parent_id, role=name, actor_grants=actor_grants, actor=actor)
@@ -272,7 +273,7 @@ def _guard_parent(
         raise RoleCycle(field="parent_id")
     above = list(lineage(tree, parent_id))
     if len(above) + 1 + (depth_below(tree, role_id) if role_id else 0) > MAX_DEPTH:
-        raise RoleCycle("Roles cannot inherit over so many levels", field="parent_id")
+        raise RoleCycle(N_("Roles cannot inherit over so many levels"), field="parent_id")
     names = {node.name for node in above}
     guard_super_admin(names, role=role, actor_grants=actor_grants, actor=actor)
     held = role_permissions([node.id for node in above])
@@ -304,7 +305,7 @@ def _guard_own(
 def _wanted(permissions: Mapping[str, str]) -> list[tuple[IAMPermission, str]]:
     known = {item.name: item for item in list_permissions()}
     if not set(permissions) <= set(known) or not set(permissions.values()) <= set(SCOPES):
-        raise InvalidInput("There is no such permission or scope", field="permissions")
+        raise InvalidInput(N_("There is no such permission or scope"), field="permissions")
     return [(known[name], scope) for name, scope in sorted(permissions.items())]
 
 

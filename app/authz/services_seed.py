@@ -17,6 +17,7 @@ from ..core import clock
 from ..core.actor import Actor
 from ..core.db import session
 from ..core.errors import InvalidInput
+from ..core.i18n import N_
 from ..core.scoping import current_tenant_id, tenant_scope
 from .catalogue import PERMISSIONS, SYSTEM_ROLES, Permission, SystemRole
 from .errors import RoleNameTaken
@@ -55,7 +56,7 @@ def define_permission(name: str, description: str, *, actor: Actor) -> IAMPermis
     Raises InvalidInput for a name of another form: a wildcard is no permission.
     """
     if not _NAME.fullmatch(name):
-        raise InvalidInput("A permission is written resource:action", field="name")
+        raise InvalidInput(N_("A permission is written resource:action"), field="name")
     _lock()
     known = _permissions().get(name)
     if known is not None:

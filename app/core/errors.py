@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from .i18n import N_
+
 
 class IAMError(Exception):
     """Base of every refusal: status, stable code, a title that may be shown."""
 
     status: ClassVar[int] = 500
     code: str = "error"
-    title: str = "Something went wrong"
+    title: str = N_("Something went wrong")
     keeps_evidence: ClassVar[bool] = False
 
     def __init__(
@@ -37,7 +39,7 @@ class InvalidInput(IAMError):
 
     status = 422
     code = "input.invalid"
-    title = "Please check what you entered"
+    title = N_("Please check what you entered")
 
 
 class BadRequest(IAMError):
@@ -45,7 +47,7 @@ class BadRequest(IAMError):
 
     status = 400
     code = "request.malformed"
-    title = "The request could not be understood"
+    title = N_("The request could not be understood")
 
 
 class NotAuthenticated(IAMError):
@@ -53,7 +55,7 @@ class NotAuthenticated(IAMError):
 
     status = 401
     code = "auth.required"
-    title = "Please sign in"
+    title = N_("Please sign in")
     keeps_evidence = True
 
 
@@ -62,7 +64,7 @@ class StepUpRequired(IAMError):
 
     status = 401
     code = "auth.step_up_required"
-    title = "Please confirm that it is you"
+    title = N_("Please confirm that it is you")
 
 
 class Forbidden(IAMError):
@@ -70,7 +72,7 @@ class Forbidden(IAMError):
 
     status = 403
     code = "auth.forbidden"
-    title = "You do not have access to this"
+    title = N_("You do not have access to this")
     keeps_evidence = True
 
 
@@ -79,7 +81,7 @@ class NotFound(IAMError):
 
     status = 404
     code = "not_found"
-    title = "We could not find that"
+    title = N_("We could not find that")
 
 
 class Conflict(IAMError):
@@ -87,7 +89,7 @@ class Conflict(IAMError):
 
     status = 409
     code = "conflict"
-    title = "That conflicts with what is already there"
+    title = N_("That conflicts with what is already there")
     keeps_evidence = True
 
 
@@ -96,7 +98,7 @@ class TooManyAttempts(IAMError):
 
     status = 429
     code = "auth.too_many_attempts"
-    title = "Too many attempts. Please wait and try again"
+    title = N_("Too many attempts. Please wait and try again")
     keeps_evidence = True
 
     def __init__(self, title: str | None = None, *, retry_after: int = 30, **kw: Any) -> None:
@@ -109,7 +111,7 @@ class UpstreamFailed(IAMError):
 
     status = 502
     code = "upstream.failed"
-    title = "A service we rely on did not answer"
+    title = N_("A service we rely on did not answer")
 
 
 class Unavailable(IAMError):
@@ -117,7 +119,7 @@ class Unavailable(IAMError):
 
     status = 503
     code = "unavailable"
-    title = "The service is busy or a part of it is away. Please try again shortly"
+    title = N_("The service is busy or a part of it is away. Please try again shortly")
 
     def __init__(self, title: str | None = None, *, retry_after: int = 5, **kw: Any) -> None:
         super().__init__(title, **kw)
@@ -129,11 +131,11 @@ class Misconfigured(IAMError):
 
     status = 500
     code = "misconfigured"
-    title = "The service is not configured correctly"
+    title = N_("The service is not configured correctly")
 
 
 class TenantContextMissing(IAMError):
     """A query on tenant data ran outside any tenant scope: a programming error."""
 
     code = "tenant.context_missing"
-    title = "A query ran without tenant context"
+    title = N_("A query ran without tenant context")

@@ -31,6 +31,7 @@ from flask import current_app
 
 from . import clock, rng
 from .errors import InvalidInput, Misconfigured, Unavailable
+from .i18n import N_
 from .settings import EXTENSION
 
 UNUSABLE: Final = "!"
@@ -140,7 +141,9 @@ class PasswordHasher:
         """
         secret = _secret(password)
         if not secret:
-            raise InvalidInput("Please enter a password", code="password.empty", field="password")
+            raise InvalidInput(
+                N_("Please enter a password"), code="password.empty", field="password"
+            )
         keyed = self._keyed(self._newest, secret)
         encoded = self._gate.run(1, lambda: _hash(keyed, self._wanted))
         return f"pep.{self._newest}{encoded}" if self._newest else encoded
@@ -382,7 +385,7 @@ def _utf8(password: str) -> bytes:
 
 
 def _too_long() -> InvalidInput:
-    return InvalidInput("That password is too long", code="password.too_long", field="password")
+    return InvalidInput(N_("That password is too long"), code="password.too_long", field="password")
 
 
 _gates: WeakSet[Gate] = WeakSet()

@@ -16,6 +16,7 @@ from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from .errors import BadRequest
+from .i18n import N_
 
 T = TypeVar("T")
 MAX_SIZE = 200
@@ -41,9 +42,9 @@ def decode_cursor(text: str) -> tuple[str, UUID]:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         direction, row_id = raw[:1].decode(), UUID(bytes=raw[1:])
     except (binascii.Error, ValueError, UnicodeError):
-        raise BadRequest("That page does not exist", code="paging.cursor") from None
+        raise BadRequest(N_("That page does not exist"), code="paging.cursor") from None
     if direction not in {"a", "b"}:
-        raise BadRequest("That page does not exist", code="paging.cursor")
+        raise BadRequest(N_("That page does not exist"), code="paging.cursor")
     return direction, row_id
 
 

@@ -13,7 +13,7 @@ from flask import Flask, current_app
 
 from .crypto import KeyRing
 from .hashing import PasswordHasher
-from .settings import EXTENSION, Section, setting
+from .settings import EXTENSION, CommaList, Section, setting
 
 S = TypeVar("S", bound=Section)
 ENVIRONMENTS = ("production", "development", "testing", "demo")
@@ -33,8 +33,8 @@ class CoreSettings(Section):
     FLASK_SECRET_KEY: str = setting(
         "", "Signs cookies and tokens; at least 32 random characters.", secret=True
     )
-    SECRET_KEY_FALLBACKS: str = setting(
-        "", "Earlier secret keys, separated by commas: they verify, the newest signs.", secret=True
+    FLASK_SECRET_KEY_FALLBACKS: CommaList = setting(
+        (), "Earlier secret keys, separated by commas: they verify, the newest signs.", secret=True
     )
     MFA_ENCRYPTION_KEY: str = setting(
         "",

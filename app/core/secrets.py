@@ -19,6 +19,8 @@ def adopt_secret_key(app: Flask, settings: CoreSettings) -> None:
     """Give the app the secret key of our settings where it has none of its own."""
     if settings.FLASK_SECRET_KEY:
         app.config["SECRET_KEY"] = settings.FLASK_SECRET_KEY
+    if settings.FLASK_SECRET_KEY_FALLBACKS:
+        app.config["SECRET_KEY_FALLBACKS"] = list(settings.FLASK_SECRET_KEY_FALLBACKS)
     if not app.config.get("SECRET_KEY"):
         raise Misconfigured("FLASK_SECRET_KEY is missing: set it to at least 32 random characters")
 
@@ -29,7 +31,7 @@ def build_keyring(app: Flask, settings: CoreSettings) -> tuple[KeyRing, list[str
     Raises Misconfigured for a missing encryption key in production.
     """
     secret = _text(app.config["SECRET_KEY"])
-    signing = [secret, *_fallbacks(app, settings)]
+    signing = [secret, *_fallbacks(app)]
     encryption = [key.strip() for key in settings.MFA_ENCRYPTION_KEY.split(",") if key.strip()]
     if encryption:
         return KeyRing(signing, encryption), []
@@ -52,10 +54,11 @@ def findings(app: Flask, settings: CoreSettings) -> Iterator[Finding]:
         )
 
 
-def _fallbacks(app: Flask, settings: CoreSettings) -> list[str]:
-    own = [part.strip() for part in settings.SECRET_KEY_FALLBACKS.split(",") if part.strip()]
-    flasks = app.config.get("SECRET_KEY_FALLBACKS") or []
-    return own or [_text(item) for item in flasks if not isinstance(flasks, str)]
+def _fallbacks(app: Flask) -> list[str]:
+    found = app.config.get("SECRET_KEY_FALLBACKS") or []
+    if isinstance(found, str | bytes):  # Flask would take every single character for a key
+        raise Misconfigured("SECRET_KEY_FALLBACKS must be a list; see FLASK_SECRET_KEY_FALLBACKS")
+    return [_text(item) for item in found]
 
 
 def _text(value: str | bytes) -> str:

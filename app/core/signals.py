@@ -12,7 +12,6 @@ _signals = Namespace()
 
 user_signed_in = _signals.signal("iam.user_signed_in")
 user_signed_out = _signals.signal("iam.user_signed_out")
-sign_in_refused = _signals.signal("iam.sign_in_refused")
 user_created = _signals.signal("iam.user_created")
 user_changed = _signals.signal("iam.user_changed")
 user_deleted = _signals.signal("iam.user_deleted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.errors import UpstreamFailed
+from ..core.i18n import N_
 
 
 class DeliveryFailed(UpstreamFailed):
@@ -13,7 +14,7 @@ class DeliveryFailed(UpstreamFailed):
     """
 
     code = "notify.delivery_failed"
-    title = "The message could not be delivered"
+    title = N_("The message could not be delivered")
 
     def __init__(self, reason: str, *, temporary: bool) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ from jinja2 import (
     select_autoescape,
 )
 
-from ..core.i18n import _
+from ..core.i18n import _, language
 
 TEMPLATES = Path(__file__).parent / "templates"
 _EXTENSION = "iam_mail_templates"
@@ -53,6 +53,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["_"] = _
+    environment.globals.update(_=_, iam_lang=language)
     current_app.extensions[_EXTENSION] = environment
     return environment

@@ -20,6 +20,7 @@ from ..core.actor import Actor
 from ..core.crypto import keyring, token_digest
 from ..core.db import run_prepared, session
 from ..core.errors import NotFound
+from ..core.i18n import N_
 from .models import IAMDevice
 from .settings import RiskSettings
 
@@ -149,8 +150,8 @@ def revoke_device(device: IAMDevice, *, actor: Actor) -> None:
 def describe(user_agent: str | None) -> tuple[str, str, str]:
     """Return browser, operating system and kind (desktop, mobile, other) in plain words."""
     found = parse((user_agent or "")[:400])
-    browser = found.user_agent.family if found.user_agent else "Unknown browser"
-    system = found.os.family if found.os else "unknown system"
+    browser = found.user_agent.family if found.user_agent else N_("Unknown browser")
+    system = found.os.family if found.os else N_("unknown system")
     kind = "mobile" if system in _MOBILE else "desktop" if found.os else "other"
     return browser[:60], system[:60], kind
 

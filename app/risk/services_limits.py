@@ -13,10 +13,11 @@ import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, delete, insert, select, update
+from sqlalchemy import Select, Table, Update, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 
@@ -34,8 +35,6 @@ _FOREVER = timedelta(days=3650)
 _REASON = "counters are keyed by tenant and serve the installation as a whole"
 _EXEMPT = exempt(_REASON)
 _TABLE = cast(Table, IAMThrottle.__table__)
-_OURS = _TABLE.c.id.in_(bindparam("ids", expanding=True))
-_LOCK = select(_TABLE).where(_OURS).order_by(_TABLE.c.id).with_for_update()
 _COUNT = (
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("row"))
@@ -46,8 +45,6 @@ _COUNT = (
         updated_at=bindparam("new_updated_at"),
     )
 )
-_CLEAR = update(_TABLE).where(_OURS).values(count=0, window_ends_at=None, blocked_until=None)
-_GIVE_BACK = update(_TABLE).where(_OURS, _TABLE.c.count > 0).values(count=_TABLE.c.count - 1)
 _RETRIES = 4
 
 
@@ -150,12 +147,14 @@ def clear(scope: str, *keys: Any, actor: Actor) -> None:
 def clear_all(buckets: Iterable[Bucket]) -> None:
     """Forget the failures of every bucket; joins the caller's transaction."""
     # Emptied rather than deleted: the next attempt finds its rows and need not make them.
-    run_prepared(_CLEAR, {"ids": sorted(item.id for item in buckets)}, reason=_REASON)
+    ids = sorted(item.id for item in buckets)
+    run_prepared(_prepared(len(ids)).clear, _named(ids), reason=_REASON)
 
 
 def give_back(buckets: Iterable[Bucket]) -> None:
     """Take one attempt off window counters after a success; joins the transaction."""
-    run_prepared(_GIVE_BACK, {"ids": sorted(item.id for item in buckets)}, reason=_REASON)
+    ids = sorted(item.id for item in buckets)
+    run_prepared(_prepared(len(ids)).give_back, _named(ids), reason=_REASON)
 
 
 def purge(before: datetime) -> int:
@@ -177,6 +176,29 @@ def network_of(ip: str | None) -> str:
             return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
+
+
+class _Prepared(NamedTuple):
+    lock: Select[Any]
+    clear: Update
+    give_back: Update
+
+
+@lru_cache(maxsize=16)
+def _prepared(count: int) -> _Prepared:
+    # With as many parameters as there are counters: a list of any length would be expanded
+    # at every run, which costs as much again as the statement.
+    ours = _TABLE.c.id.in_([bindparam(f"id_{n}", type_=_TABLE.c.id.type) for n in range(count)])
+    change = update(_TABLE).where(ours)
+    return _Prepared(
+        lock=select(_TABLE).where(ours).order_by(_TABLE.c.id).with_for_update(),
+        clear=change.values(count=0, window_ends_at=None, blocked_until=None),
+        give_back=change.where(_TABLE.c.count > 0).values(count=_TABLE.c.count - 1),
+    )
+
+
+def _named(ids: Iterable[UUID]) -> dict[str, UUID]:
+    return {f"id_{n}": row_id for n, row_id in enumerate(ids)}
 
 
 def _with_retry(work: Callable[[], dict[str, datetime]]) -> dict[str, datetime]:
@@ -214,7 +236,7 @@ def _locked_rows(buckets: Mapping[UUID, Bucket], at: datetime) -> list[dict[str,
 
 
 def _select_locked(buckets: Mapping[UUID, Bucket]) -> list[dict[str, Any]]:
-    found = run_prepared(_LOCK, {"ids": list(buckets)}, reason=_REASON)
+    found = run_prepared(_prepared(len(buckets)).lock, _named(buckets), reason=_REASON)
     return [dict(row) for row in found.mappings()]
 
 

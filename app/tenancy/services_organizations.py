@@ -17,6 +17,7 @@ from ..core import clock
 from ..core.actor import Actor
 from ..core.db import session
 from ..core.errors import Forbidden, InvalidInput, NotFound
+from ..core.i18n import N_
 from ..core.scoping import current_tenant_id
 from .errors import OrganizationCycle
 from .models import ORGANIZATION_TYPES, IAMOrganization, IAMTenant
@@ -133,7 +134,9 @@ def _check_place(tree: Tree, row_id: UUID | None, parent_id: UUID | None) -> Non
     if row_id is not None and row_id in above:
         raise OrganizationCycle(field="parent_id")
     if len(above) + 1 + _height(tree, row_id) > MAX_DEPTH:
-        raise OrganizationCycle("Organizations cannot lie so many levels deep", field="parent_id")
+        raise OrganizationCycle(
+            N_("Organizations cannot lie so many levels deep"), field="parent_id"
+        )
 
 
 def _path(tree: Tree, item: UUID | None) -> list[UUID]:

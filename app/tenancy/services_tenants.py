@@ -17,6 +17,7 @@ from ..core import clock
 from ..core.actor import Actor, system_actor
 from ..core.db import session, transaction
 from ..core.errors import InvalidInput, NotFound
+from ..core.i18n import N_
 from ..core.ids import new_id
 from ..core.scoping import unscoped
 from .errors import NoDefaultTenant, OrganizationCycle, SlugRefused, SlugTaken
@@ -156,7 +157,7 @@ def _check_parent(parent_id: UUID | None) -> None:
         if row is None or row.status != ACTIVE:
             raise NotFound
         parent_id = row.parent_id
-    raise OrganizationCycle("Tenants cannot lie so many levels deep", field="parent_id")
+    raise OrganizationCycle(N_("Tenants cannot lie so many levels deep"), field="parent_id")
 
 
 def _record_created(tenant: IAMTenant, actor: Actor) -> None:

@@ -33,8 +33,6 @@ PUBLIC = {
     "iam_mfa.verify": "asks by itself for a pending sign-in or a session",
     "iam_mfa.challenge": "asks by itself for a pending sign-in or a session",
     "iam_mfa.choose": "asks by itself for a pending sign-in or a session",
-    "iam_mfa.recovery_download": "sealed codes open in their owner's session only, past the second step",
-    "iam_mfa.recovery_saved": "sealed codes open in their owner's session only, past the second step",
     "iam_service.healthz": "load balancers ask it; it tells nothing but up or down",
     "iam_service.static_file": "style sheet, script and icon",
     "iam_dev.outbox": "demo mode only, from this machine only",
@@ -44,8 +42,6 @@ PUBLIC_BUT_CLOSED = {
     "iam_mfa.verify",
     "iam_mfa.choose",
     "iam_mfa.challenge",
-    "iam_mfa.recovery_download",
-    "iam_mfa.recovery_saved",
 }
 # Changes that a signed-in person may make to themselves without a fresh proof, and why.
 LOGIN_SUFFICES = {
@@ -55,6 +51,8 @@ LOGIN_SUFFICES = {
     "iam_account.sessions_end_others": "ends access, grants none",
     "iam_account.device_rename": "a label",
     "iam_mfa.step_up": "this is the fresh proof",
+    "iam_mfa.recovery_saved": "confirms codes that were just shown",
+    "iam_mfa.recovery_download": "opens a sealed copy of codes that were just shown, for minutes",
 }
 # Administration without a fresh proof: takes rights away or only writes about reading.
 NO_STEP_UP = {

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [logins] [views] [counts] [server] [--engine sqlite|mysql] [--rounds N]`."""
+"""Measure all, or what is named: `python -m tests.bench views logins --engine sqlite`."""
 
 from __future__ import annotations
 

@@ -58,16 +58,22 @@ def make_host(url: str) -> Flask:
 
 
 def make_bare() -> Flask:
-    """Return a Flask app with the same view and nothing else."""
+    """Return a Flask app with the same view and a secret key, as every app has one."""
     app = Flask("bench_bare")
+    app.config["SECRET_KEY"] = KEYS["FLASK_SECRET_KEY"]
     app.add_url_rule(VIEW, "view", _view)
     return app
 
 
 def make_peer(url: str) -> Flask:
     """Return the same view protected by Flask-Security, with one person who may see it."""
-    from flask_security import Security, SQLAlchemyUserDatastore, auth_required, roles_required
-    from flask_security import hash_password
+    from flask_security import (
+        Security,
+        SQLAlchemyUserDatastore,
+        auth_required,
+        hash_password,
+        roles_required,
+    )
     from flask_security.models import fsqla_v2
     from flask_sqlalchemy import SQLAlchemy
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app import Hooks, signals
+from app.auth.services_directory import get_user
 from app.core.errors import Forbidden
+from app.core.scoping import tenant_scope
+from app.tenancy import services_tenants
 from tests.conftest import PASSWORD, make_app, post
 
 
@@ -85,3 +88,18 @@ def test_x1_the_outbox_page_exists_in_the_demo_and_for_this_machine_only(demo, c
     assert browser.get("/dev/outbox", environ_overrides=away).status_code == 404
     forwarded = {"X-Forwarded-For": "127.0.0.1"}
     assert browser.get("/dev/outbox", headers=forwarded).status_code == 404
+
+
+def test_a7_a_hook_may_change_or_refuse_a_new_account(app, make_user, monkeypatch):
+    class Renaming(Hooks):
+        def before_user_created(self, values):
+            if values["email"].endswith("@evil.example.com"):
+                raise Forbidden("not from there")
+            return {**values, "display_name": f"{values['username']} of the office"}
+
+    monkeypatch.setattr(app.extensions["iam"], "hooks", Renaming())
+    person = make_user("ann")
+    with pytest.raises(Forbidden):
+        make_user("eve", email="eve@evil.example.com")
+    with tenant_scope(services_tenants.default_tenant_id()):
+        assert get_user(person.id).display_name == "ann of the office"

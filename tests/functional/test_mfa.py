@@ -351,6 +351,23 @@ def test_at_045_only_the_newest_code_works(client: FlaskClient, make_user: Any) 
         assert verify(client, newer).status_code == 303
 
 
+def test_d3_one_code_lives_for_a_purpose_whatever_the_browser(app: Flask, make_user: Any) -> None:
+    ann = make_user("ann")
+    add_factor(ann, "email_otp", ann.email)
+    first, second = app.test_client(), app.test_client()
+    for browser in (first, second):
+        password_only(browser, ann)
+    ask(first, "email_otp")
+    older = last_code("email")
+    token = csrf_of(first.get("/auth/mfa/verify").text)
+    with clock.travel(timedelta(seconds=61)):
+        ask(second, "email_otp")
+        form = {"code": older, "csrf_token": token}
+        assert first.post("/auth/mfa/verify", data=form).location == "/auth/mfa/choose"
+        assert not is_signed_in(first)
+        assert verify(second, last_code("email")).status_code == 303
+
+
 def test_d3_a_code_expires_after_ten_minutes(client: FlaskClient, make_user: Any) -> None:
     ann = make_user("ann")
     add_factor(ann, "email_otp", ann.email)
@@ -594,6 +611,20 @@ def test_at_068_mail_never_satisfies_a_step_up_that_demands_aal2(
         assert client.get("/auth/step-up?purpose=admin.users").location == "/account/security"
         answer = ask(client, method, purpose="admin.users")
         assert answer.status_code == 403
+
+
+def test_at_068_a_step_up_asks_for_the_best_the_person_has(
+    client: FlaskClient, make_user: Any, sign_in: Any
+) -> None:
+    ann = make_user("ann", mfa="totp")
+    method = add_factor(ann, "email_otp", ann.email)
+    sign_in(client, ann)
+    with clock.travel(STALE):
+        page = client.get("/auth/mfa/choose?purpose=account.security").text
+        assert "Authenticator app" in page
+        assert "E-mail codes" not in page
+        assert ask(client, method, purpose="account.security").status_code == 403
+    assert sent("email") == []
 
 
 def test_at_079_a_proof_for_one_purpose_does_not_serve_another(

@@ -58,13 +58,13 @@ def test_at_387_the_account_page_shows_no_hash_or_secret(client, make_user, sign
 
 
 def test_at_487_an_error_page_shows_no_inside(app, monkeypatch):
-    from app.auth import services_sessions
+    from app.auth import services_session_lookup
 
     def explode(*_args):
         raise RuntimeError(f"inside {CANARY}")
 
     monkeypatch.setitem(app.config, "TESTING", False)
-    monkeypatch.setattr(services_sessions, "find", explode)
+    monkeypatch.setattr(services_session_lookup, "find", explode)
     client = app.test_client()
     client.set_cookie("iam_session", "x" * 43)
     answer = client.get("/account")

@@ -195,21 +195,3 @@ def test_l3_an_authenticated_request_costs_one_query(app, client, make_user, sig
         event.remove(engine, "before_cursor_execute", count)
     selects = [text for text in statements if text.lstrip().upper().startswith("SELECT")]
     assert len(selects) == 1, statements
-
-
-def test_at_461_a_database_that_is_away_answers_503(app, make_user, sign_in, monkeypatch):
-    from sqlalchemy.exc import OperationalError
-
-    from app.auth import services_sessions
-
-    client = app.test_client()
-    sign_in(client, make_user("ann"))
-
-    class Away:
-        def execute(self, *_args, **_kw):
-            raise OperationalError("SELECT", {}, Exception("away"))
-
-    monkeypatch.setattr(services_sessions, "session", Away)
-    answer = client.get("/account")
-    assert answer.status_code == 503
-    assert "SELECT" not in answer.text

@@ -197,3 +197,45 @@ def test_c3_an_expired_password_is_replaced_before_the_sign_in_completes(
         answer = post(client, "/auth/password/renew", new | {"password_confirm": new["password"]})
         assert answer.headers["Location"] == "/account"
         assert client.get("/account").status_code == 200
+
+
+def test_d6_at_074_enrolment_may_be_put_off_for_the_days_of_grace_and_no_longer(
+    app, client, make_user, monkeypatch
+):
+    from datetime import timedelta
+
+    from app.auth.settings_mfa import MfaSettings
+    from app.core import clock
+
+    make_user("ann", roles=["auditor"])
+    state = app.extensions["iam"]
+    lenient = state.settings[MfaSettings].model_copy(update={"MFA_GRACE_DAYS": 7})
+    monkeypatch.setitem(state.settings, MfaSettings, lenient)
+    for days, where in ((0, "/account"), (6, "/account"), (8, "/auth/mfa/enrol")):
+        with clock.travel(timedelta(days=days)):
+            answer = post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+            assert answer.headers["Location"] == where
+            client.delete_cookie("iam_session")
+
+
+def test_at_459_a_password_changed_during_the_check_no_longer_signs_in(
+    app, client, make_user, tenant, monkeypatch
+):
+    from app.auth.services_directory import get_user
+    from app.core import hashing
+    from app.core.db import transaction
+    from app.core.scoping import tenant_scope
+
+    person = make_user("ann")
+    verify = hashing.PasswordHasher.verify
+    new_hash = hashing.current().hash("violet ladder under seven moons")
+
+    def slow(self, stored, password):
+        found = verify(self, stored, password)
+        with tenant_scope(tenant), transaction():
+            get_user(person.id).password_hash = new_hash
+        return found
+
+    monkeypatch.setattr(hashing.PasswordHasher, "verify", slow)
+    answer = post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+    assert answer.status_code == 401

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import httpx
 import pyotp
 import pytest
 import sqlalchemy as sa
@@ -47,7 +48,6 @@ def test_migrations_of_both_sides_stay_apart(make_shop, make_database) -> None:
     host.flask("db", "upgrade")
     host.flask("iam", "init-db")  # harmless when repeated
     assert tables(host) == ours | {"article", "alembic_version"}
-    assert "No changes in schema" in host.flask("db", "migrate", "-m", "second")
     assert "No new upgrade operations" in host.flask("db", "check")
 
 
@@ -98,6 +98,24 @@ def test_roles_and_permissions_decide(address: str, browse: Browse, articles_tab
     assert "/auth/step-up" in browser.get("/payout").headers["Location"]
 
 
+# What pages want to be told, where a plain address does not say it.
+_PURPOSE = {"purpose": "account.security"}
+CHOICES = {
+    "/admin/users/bulk": {"action": "suspend"},
+    "/admin/audit/logs/export": {"format": "csv"},
+    "/auth/mfa/choose": _PURPOSE,
+    "/auth/mfa/verify": _PURPOSE,
+    "/auth/step-up": _PURPOSE,
+}
+
+
+def rendered(browser: Browser, path: str, refused: int = 200) -> httpx.Response:
+    """Load a page of ours and hold that it renders or leads on."""
+    answer = browser.get(path, params=CHOICES.get(path))
+    assert answer.status_code in {200, 303, refused}, (path, answer.status_code, answer.text)
+    return answer
+
+
 def test_every_page_of_ours_renders(shop: Host, address: str, browse: Browse) -> None:
     """As a stranger and as an administrator: none crashes inside somebody else's app."""
     pages = shop.pages()
@@ -109,9 +127,7 @@ def test_every_page_of_ours_renders(shop: Host, address: str, browse: Browse) ->
     assert admin.get("/admin").status_code == 200
     for path in pages:
         assert stranger.get(path).status_code in {200, 303}, path
-        answer = admin.get(path)
-        # The bulk page wants a choice, which a plain address does not make.
-        assert answer.status_code in {200, 303} or "bulk" in path, (path, answer.text)
+        answer = rendered(admin, path)
         assert "Content-Security-Policy" in answer.headers
         if answer.status_code == 200 and "html" in answer.headers["Content-Type"]:
             assert "</html>" in answer.text, path
@@ -179,7 +195,7 @@ def test_an_administrator_lives_without_the_admin_pages(
     browser.sign_in("boss")
     browser.enrol_totp()
     for path in host.pages():
-        assert browser.get(path).status_code in {200, 303}, path
+        rendered(browser, path)
 
 
 def test_the_account_pages_can_be_switched_off(make_shop, shop, serve, browse: Browse) -> None:
@@ -192,7 +208,7 @@ def test_the_account_pages_can_be_switched_off(make_shop, shop, serve, browse: B
     assert browser.get("/backoffice/").status_code == 200
     assert browser.get("/articles").status_code == 403
     for path in host.pages():
-        assert browser.get(path).status_code in {200, 303, 403}, path
+        rendered(browser, path, refused=403)
 
 
 def test_a_layout_of_the_hosts_own(make_shop, shop, serve, browse: Browse) -> None:
@@ -215,6 +231,6 @@ def test_a_second_factor_works_in_a_host(make_shop, shop, serve, browse: Browse)
     assert second.sign_in("mfa").headers["Location"] == "/auth/mfa/verify"
     assert second.get("/admin").status_code == 303
     # The step of the enrolment is used up: take the next one.
-    code = pyotp.TOTP(secret).at(datetime.now(UTC), 1)
+    code = pyotp.TOTP(secret).at(datetime.now(UTC) + timedelta(seconds=30))
     assert second.post("/auth/mfa/verify", {"code": code}).status_code == 303
     assert second.get("/admin").status_code == 200

@@ -52,7 +52,7 @@ def test_the_ten_lines_run(host: Host, serve, browse) -> None:
     """A secret key and a database address are all it sets; the three commands follow."""
     host.flask("iam", "init-db")
     host.create_person("ed", "editor")
-    host.create_person("vi", "viewer")
+    host.create_people(vi="viewer")
     where = serve(host)
     browser = browse(where)
     (path,) = re.findall(r'@app\.get\("([^"]+)"\)', example(README.read_text(encoding="utf-8")))

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from app.auth import services_accounts as accounts
-from app.auth import services_sessions
+from app.auth import services_session_lookup, services_sessions
 from app.auth.errors_accounts import AccountState, IdentityTaken, OwnAccount
 from app.auth.models import (
     IAMActionToken,
@@ -387,17 +387,17 @@ def test_b4_suspending_ends_sessions_and_links_at_once(
 ):
     ann = make_user("ann")
     token = open_session(ann.id, actor)
-    assert services_sessions.find(token, None) is not None
+    assert services_session_lookup.find(token, None) is not None
     act(accounts.suspend, ann.id, as_system, reason="Lost laptop")
     assert accounts.get_user(ann.id).status == "suspended"
-    assert services_sessions.find(token, None) is None
+    assert services_session_lookup.find(token, None) is None
     (row,) = audit_rows("USER_SUSPENDED")
     assert row.details["reason"] == "Lost laptop"
     assert row.changes == {"status": ["active", "suspended"]}
     assert "account_suspended" in set(session().scalars(select(IAMOutbox.purpose)))
     act(accounts.reactivate, ann.id, as_system, reason="Found it")
     assert accounts.get_user(ann.id).status == "active"
-    assert services_sessions.find(token, None) is None
+    assert services_session_lookup.find(token, None) is None
 
 
 def test_b4_somebody_invited_comes_back_as_invited(create, as_system):
@@ -413,7 +413,7 @@ def test_b4_disabling_ends_access(as_system, actor, make_user, audit_rows, scope
     token = open_session(ann.id, actor)
     act(accounts.disable, ann.id, as_system, reason="Left")
     assert accounts.get_user(ann.id).status == "disabled"
-    assert services_sessions.find(token, None) is None
+    assert services_session_lookup.find(token, None) is None
     assert len(audit_rows("USER_DISABLED")) == 1
 
 
@@ -573,7 +573,7 @@ def test_d8_an_administrator_resets_factors(scoped, person, make_user, audit_row
     token = open_session(ann.id, actor)
     act(accounts.reset_factors, ann.id, person(admin.id), reason="Lost phone, seen in person")
     assert not accounts.get_user(ann.id).has_active_mfa()
-    assert services_sessions.find(token, None) is None
+    assert services_session_lookup.find(token, None) is None
     (row,) = audit_rows("MFA_DISABLED")
     assert (row.severity, row.details["methods"]) == ("critical", ["totp"])
     (why,) = audit_rows("USER_FACTORS_RESET")

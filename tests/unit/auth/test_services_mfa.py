@@ -21,6 +21,7 @@ from app.auth import (
     services_mfa_enrol,
     services_mfa_verify,
     services_recovery_codes,
+    services_session_lookup,
     services_sessions,
 )
 from app.auth.errors import CodeInvalid
@@ -164,7 +165,7 @@ def test_at_065_somebody_elses_sign_in_is_not_completed(
     post(browser, "/auth/login", {"username": bob.username, "password": bob.password})
     cookie = browser.get_cookie("iam_session")
     assert cookie is not None
-    pending = services_sessions.find(cookie.value, "127.0.0.1")
+    pending = services_session_lookup.find(cookie.value, "127.0.0.1")
     assert pending is not None
     proved = services_mfa.verify_mfa_code(load(ann.id), totp_now(ann), actor=actor)
     with pytest.raises(Forbidden), transaction():
@@ -381,6 +382,22 @@ def test_d2_the_secret_is_encrypted_and_tied_to_its_row(
     # AT-474: the same ciphertext under another row's name is refused.
     with pytest.raises(DecryptionFailed):
         keyring().decrypt(row.secret or "", f"iam_mfa_method:{new_id()}")
+
+
+def test_at_051_a_confirmed_key_is_never_read_again(user: IAMUserAccount) -> None:
+    [row] = rows_of(IAMMfaMethod)
+    with pytest.raises(NotFound):
+        services_mfa_enrol.totp_setup(user, row)
+
+
+def test_at_051_a_key_is_shown_to_its_owner_only(
+    scoped: UUID, make_user: Make, actor: Actor
+) -> None:
+    bob, eve = load(make_user("bob").id), load(make_user("eve").id)
+    with transaction():
+        row = services_mfa_enrol.begin_totp(bob, actor=actor)
+    with pytest.raises(NotFound):
+        services_mfa_enrol.totp_setup(eve, row)
 
 
 def test_d2_starting_again_drops_the_unconfirmed_key(
