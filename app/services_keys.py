@@ -12,14 +12,18 @@ from sqlalchemy import select, update
 
 from .audit import events
 from .audit.services_audit import record
-from .auth.models import IAMMfaMethod
+from .auth.models import IAMMfaMethod, IAMRecoveryCode
 from .core.actor import Actor
 from .core.crypto import keyring
 from .core.db import session, transaction
 from .core.scoping import exempt, tenant_scope
 from .notify.models import IAMOutbox
 
-ENCRYPTED: tuple[Any, ...] = (IAMMfaMethod.secret, IAMOutbox.payload)
+ENCRYPTED: tuple[Any, ...] = (
+    IAMMfaMethod.secret,
+    IAMRecoveryCode.digest_key,
+    IAMOutbox.payload,
+)
 _EXEMPT = exempt("keys belong to the installation, not to one tenant")
 _BATCH = 500
 

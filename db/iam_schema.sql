@@ -296,6 +296,7 @@ CREATE TABLE iam_recovery_code (
 	tenant_id BINARY(16) NOT NULL,
 	user_id BINARY(16) NOT NULL,
 	code_digest BINARY(32) NOT NULL,
+	digest_key MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	created_at DATETIME(6) NOT NULL,
 	confirmed_at DATETIME(6),
 	used_at DATETIME(6),

@@ -83,6 +83,7 @@ def any_session() -> Principal | None:
         if found is not None:
             enter_tenant(found.tenant_id)
             _memo()["language"] = found.language
+            _choose_language_again()
     return cast("Principal | None", found)
 
 
@@ -191,8 +192,7 @@ def install(app: Flask) -> None:
 
     def enter() -> None:
         _memo()["scope"] = RequestScope(_request_tenant)
-        if current_app.extensions["babel"].locale_selector is language:
-            refresh()  # an app context that outlives its requests keeps the first one's locale
+        _choose_language_again()  # an app context that outlives its requests keeps a locale
 
     def leave(_error: BaseException | None) -> None:
         scope = _memo().pop("scope", None)
@@ -209,6 +209,12 @@ def after_request(response: Response) -> Response:
     if isinstance(person, Principal) and person.is_authenticated and response.status_code < 500:
         services_sessions.touch(person)
     return response
+
+
+def _choose_language_again() -> None:
+    # Flask-Babel keeps its first answer, given perhaps before the person was known.
+    if current_app.extensions["babel"].locale_selector is language:
+        refresh()
 
 
 def _request_tenant() -> UUID:

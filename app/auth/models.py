@@ -180,13 +180,18 @@ class IAMMfaChallenge(TenantScoped, Base):
 
 
 class IAMRecoveryCode(TenantScoped, Base):
-    """A single-use recovery code, kept as a keyed digest."""
+    """A single-use recovery code, kept as a keyed digest.
+
+    `digest_key` is the key of the person's set, encrypted: rotating the encryption
+    key re-encrypts it, and the printed codes go on working.
+    """
 
     __tablename__ = "iam_recovery_code"
     __table_args__ = _owned_by_user(UniqueConstraint("tenant_id", "user_id", "code_digest"))
 
     user_id: Mapped[UUID] = mapped_column(GUID())
     code_digest: Mapped[bytes] = mapped_column(Digest())
+    digest_key: Mapped[str] = mapped_column(long_text())
     created_at: Mapped[datetime] = mapped_column(UTCDateTime())
     confirmed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     used_at: Mapped[datetime | None] = mapped_column(UTCDateTime())

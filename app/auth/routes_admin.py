@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response
 
 from ..audit import services_query
+from ..core import dates
 from . import (
     routes_admin_actions,
     routes_admin_sessions,
@@ -42,7 +43,7 @@ def dashboard() -> Response:
 
 
 def _column(day: services_query.SignInDay) -> dict[str, Any]:
-    return {"label": f"{day.day:%d %b}", "values": [day.succeeded, day.failed]}
+    return {"label": dates.day_of_year(day.day), "values": [day.succeeded, day.failed]}
 
 
 def _factors() -> list[dict[str, Any]]:

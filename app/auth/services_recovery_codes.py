@@ -22,7 +22,7 @@ from ..core.i18n import speaking
 from ..core.ids import new_id
 from ..notify import messages
 from . import services_notices
-from .factors.recovery_code import digests, new_code
+from .factors.recovery_code import digest, new_code, new_key
 from .links import public_url
 from .models import IAMRecoveryCode, IAMUserAccount
 from .services_factors import RECOVERY
@@ -39,12 +39,14 @@ def create(user: IAMUserAccount, *, notify: bool = True, actor: Actor) -> list[s
     lock_account(user)
     _delete(user.id)
     codes = [new_code() for _number in range(MfaSettings.current().MFA_RECOVERY_CODES)]
+    key = new_key(user.id)
     session().add_all(
         IAMRecoveryCode(
             id=new_id(),
             tenant_id=user.tenant_id,
             user_id=user.id,
-            code_digest=digests(code, user.id)[0],
+            code_digest=digest(code, user.id, key),
+            digest_key=key,
             created_at=at,
         )
         for code in codes

@@ -5,7 +5,7 @@ What a program reads stays UTC; see the `datetime` attribute in `auth/pages.py`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_skeleton
@@ -27,6 +27,11 @@ def zone(name: str | None) -> tzinfo:
 def day(value: datetime, where: tzinfo = UTC) -> str:
     """Return the date, such as `May 1, 2026` or `1. Mai 2026`."""
     return str(format_skeleton("yMMMd", value, tzinfo=where, locale=locale()))
+
+
+def day_of_year(value: date) -> str:
+    """Return day and month, such as `May 1` or `1. Mai`, for the axis of a chart."""
+    return str(format_skeleton("MMMd", value, locale=locale()))
 
 
 def moment(value: datetime, where: tzinfo = UTC, *, seconds: bool = False) -> str:

@@ -217,3 +217,34 @@ def test_the_settings_rule_can_fail() -> None:
     assert unread_settings(["NOBODY_READS_ME"], [snippet("auth.settings", declared)], "")
     read = "x = S.current().NOBODY_READS_ME"
     assert not unread_settings(["NOBODY_READS_ME"], [snippet("auth.pages", read)], "")
+
+
+def unsent(names: Iterable[str], modules: Iterable[Module], owner: str, verb: str) -> list[str]:
+    """Names of `owner` that no module sends or calls: `signals.X.send(…)`, `hooks.x(…)`."""
+    used: set[str] = set()
+    for module in modules:
+        if module.stem != owner:
+            used |= {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    return sorted(f"{verb} {name}" for name in names if name not in used)
+
+
+def test_every_signal_is_sent_and_every_hook_is_called() -> None:
+    """A host that listens to a signal nobody sends has written code that never runs."""
+    from app import Hooks, signals
+
+    declared = [name for name in vars(signals) if name[0].islower() and name.islower()]
+    names = [name for name in declared if hasattr(getattr(signals, name), "send")]
+    hooks = [name for name in vars(Hooks) if not name.startswith("_")]
+    assert names
+    assert hooks
+    found = unsent(names, tree(), "signals", "nobody sends")
+    found += unsent(hooks, tree(), "hooks", "nobody calls")
+    assert not found, listed(found)
+
+
+def test_the_signal_rule_can_fail() -> None:
+    text = "from ..core import signals\nsignals.user_created.send(app)"
+    module = snippet("auth.services_accounts", text)
+    assert not unsent(["user_created"], [module], "signals", "x")
+    assert unsent(["user_deleted"], [module], "signals", "x")
+    assert unsent(["user_created"], [snippet("core.signals", "x.user_created")], "signals", "x")

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
+from app.auth import services_recovery_codes
 from app.auth.models import IAMMfaMethod
+from app.auth.services_directory import get_user
 from app.core.crypto import KeyRing
-from app.core.db import session
+from app.core.db import session, transaction
 from app.core.scoping import tenant_scope
-from tests.conftest import post
+from tests.conftest import PASSWORD, post
 
 
 @pytest.fixture
@@ -94,8 +96,14 @@ def test_a8_hash_calibrate_proposes_parameters(run):
     assert "ARGON2_MEMORY_KIB" in result.output
 
 
-def test_d2_keys_rotate_re_encrypts_every_stored_secret(run, app, make_user, tenant, monkeypatch):
+def test_d2_keys_rotate_re_encrypts_every_stored_secret(
+    run, app, client, make_user, tenant, actor, monkeypatch
+):
+    run, app, client, make_user, tenant, actor, monkeypatch
+):
     person = make_user("ann", mfa="totp")
+    with tenant_scope(tenant), transaction():
+        codes = services_recovery_codes.create(get_user(person.id), actor=actor)
     state = app.extensions["iam"]
     old = state.keyring
     new_key = Fernet.generate_key().decode()
@@ -107,6 +115,11 @@ def test_d2_keys_rotate_re_encrypts_every_stored_secret(run, app, make_user, ten
     with tenant_scope(tenant):
         row = session().query(IAMMfaMethod).filter_by(user_id=person.id).one()
     assert alone.decrypt(row.secret, f"iam_mfa_method:{row.id}").decode() == person.totp_secret
+    monkeypatch.setattr(state, "keyring", alone)
+    post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+    post(client, "/auth/mfa/challenge", {"method": "recovery_code"}, page="/auth/mfa/choose")
+    answer = post(client, "/auth/mfa/verify", {"code": codes[0]})
+    assert answer.status_code == 303
 
 
 def test_a8_users_are_listed_suspended_and_reactivated(run, make_user, client, sign_in):

@@ -627,6 +627,24 @@ def test_at_068_a_step_up_asks_for_the_best_the_person_has(
     assert sent("email") == []
 
 
+def test_f2_at_072_a_trusted_browser_satisfies_no_step_up(
+    app: Flask, client: FlaskClient, make_user: Any, sign_in: Any
+) -> None:
+    from app.auth.models import IAMDevice
+
+    ann = make_user("ann", mfa="totp")
+    sign_in(client, ann)
+    with unscoped("the test writes for any tenant"), transaction():
+        session().execute(
+            sa.update(IAMDevice).values(trusted_until=clock.now() + timedelta(days=30))
+        )
+    with clock.travel(STALE):
+        assert client.get("/account/security/totp").location.startswith("/auth/step-up")
+        assert client.get("/auth/step-up?purpose=account.security").location.startswith(
+            "/auth/mfa/verify"
+        )
+
+
 def test_at_079_a_proof_for_one_purpose_does_not_serve_another(
     client: FlaskClient, make_user: Any, sign_in: Any
 ) -> None:

@@ -1,16 +1,18 @@
 """Recovery codes: look-up secrets of 120 bits, good once (NIST SP 800-63B-4 3.1.2).
 
 At 120 bits a keyed digest is enough; ten slow hashes for each try would only help
-an attacker to exhaust us. Every key of the ring is tried, so rotation breaks none.
+an attacker to exhaust us. Each set has a key of its own, kept encrypted, so that
+the codes on paper outlive a rotation of the encryption keys.
 """
 
 from __future__ import annotations
 
+import hmac
 import re
 from typing import ClassVar
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from ...core import rng
 from ...core.crypto import keyring
@@ -22,7 +24,7 @@ from .attempt import Attempt, compact
 
 _LENGTH = 24
 _GROUP = 4
-_LABEL = "recovery-code"
+_KEY_BYTES = 32
 _WRITTEN = re.compile(r"[A-Z2-7]{24}\Z")
 # What people misread; neither digit is in the alphabet.
 _MISREAD = str.maketrans("018", "OIB")
@@ -42,9 +44,19 @@ def normalised(code: object) -> str:
     return text
 
 
-def digests(code: str, user_id: UUID) -> list[bytes]:
-    """Return the digests of a code under every key, the newest first."""
-    return keyring().digests(f"{user_id}:{normalised(code)}", _LABEL)
+def new_key(user_id: UUID) -> str:
+    """Return a fresh key for one set of codes, encrypted."""
+    return keyring().encrypt(rng.random_bytes(_KEY_BYTES), _context(user_id))
+
+
+def digest(code: object, user_id: UUID, key: str) -> bytes:
+    """Return HMAC-SHA-256 of a code under the encrypted key of its set. Raises CodeInvalid."""
+    secret = keyring().decrypt(key, _context(user_id))
+    return hmac.digest(secret, normalised(code).encode(), "sha256")
+
+
+def _context(user_id: UUID) -> str:
+    return f"iam_recovery_code:{user_id}"
 
 
 class RecoveryCode:
@@ -66,12 +78,20 @@ class RecoveryCode:
 
     def redeem(self, attempt: Attempt) -> None:
         """Use one code up. Raises CodeInvalid."""
+        key = session().scalar(
+            select(IAMRecoveryCode.digest_key)
+            .where(IAMRecoveryCode.user_id == attempt.user_id)
+            .limit(1)
+        )
+        if key is None:
+            raise CodeInvalid(field="code", reason="none")
+        expected = digest(attempt.code, attempt.user_id, key)
         # Compare-and-swap: of many parallel requests with one code, one succeeds (AT-053).
         result = session().execute(
             update(IAMRecoveryCode)
             .where(
                 IAMRecoveryCode.user_id == attempt.user_id,
-                IAMRecoveryCode.code_digest.in_(digests(attempt.code, attempt.user_id)),
+                IAMRecoveryCode.code_digest == expected,
                 IAMRecoveryCode.used_at.is_(None),
             )
             .values(used_at=attempt.at)

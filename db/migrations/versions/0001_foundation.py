@@ -446,6 +446,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", guid(), nullable=False),
         sa.Column("user_id", guid(), nullable=False),
         sa.Column("code_digest", digest(), nullable=False),
+        sa.Column("digest_key", long_text(), nullable=False),
         sa.Column("created_at", moment(), nullable=False),
         sa.Column("confirmed_at", moment(), nullable=True),
         sa.Column("used_at", moment(), nullable=True),

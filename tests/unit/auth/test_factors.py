@@ -17,6 +17,7 @@ from app.auth.factors import Attempt, recovery_code, sent_code, totp
 from app.auth.factors.attempt import compact, six_digits
 from app.auth.settings_mfa import MfaSettings, findings
 from app.core import clock, rng
+from app.core.crypto import DecryptionFailed
 from app.core.errors import Misconfigured
 from app.core.ids import new_id
 
@@ -200,10 +201,13 @@ def test_d5_a_recovery_code_has_120_bits_in_groups() -> None:
 def test_d5_a_recovery_code_is_read_as_people_write_it(app: Flask) -> None:
     code = recovery_code.new_code()
     user = new_id()
-    own = recovery_code.digests(code, user)
+    key = recovery_code.new_key(user)
+    own = recovery_code.digest(code, user, key)
     for typed in (code.lower(), code.replace("-", ""), code.replace("-", " "), f"  {code} "):
-        assert recovery_code.digests(typed, user) == own
-    assert recovery_code.digests(code, new_id()) != own
+        assert recovery_code.digest(typed, user, key) == own
+    assert recovery_code.digest(code, user, recovery_code.new_key(user)) != own
+    with pytest.raises(DecryptionFailed):
+        recovery_code.digest(code, new_id(), key)
 
 
 def test_at_044_the_repr_of_an_attempt_shows_no_code() -> None:

@@ -520,7 +520,8 @@ def test_b5_erasing_removes_everything_of_the_person(
         session().add_all(
             [
                 IAMRecoveryCode(
-                    tenant_id=scoped, user_id=ann.id, code_digest=b"x" * 32, created_at=at
+                    tenant_id=scoped, user_id=ann.id, code_digest=b"x" * 32,
+                    digest_key="k", created_at=at
                 ),
                 IAMPasswordHistory(
                     tenant_id=scoped, user_id=ann.id, password_hash="h", created_at=at

@@ -1,4 +1,4 @@
-"""Translations: complete, consistent, compiled, and in the right language at the right time (N1)."""
+"""Translations: complete, consistent, compiled, in the right language at the right time (N1)."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def test_the_compiled_catalogue_agrees_with_its_source(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", LANGUAGES)
 def test_a_translation_ends_like_its_source(tag: str) -> None:
-    """A sentence stays a sentence, a label a label."""
-    ends = re.compile(r"[.:?…]?\Z")
+    """A sentence stays a sentence, a question a question."""
+    ends = re.compile(r"[.:?…]\Z")
     wrong = [
         (text, message.string)
         for text, message in texts(catalogue(tag)).items()
-        if ends.findall(text)[0] != ends.findall(str(message.string))[0]
+        if ends.findall(text) and ends.findall(text) != ends.findall(str(message.string))
     ]
     assert not wrong
 
