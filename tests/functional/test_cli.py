@@ -99,8 +99,6 @@ def test_a8_hash_calibrate_proposes_parameters(run):
 def test_d2_keys_rotate_re_encrypts_every_stored_secret(
     run, app, client, make_user, tenant, actor, monkeypatch
 ):
-    run, app, client, make_user, tenant, actor, monkeypatch
-):
     person = make_user("ann", mfa="totp")
     with tenant_scope(tenant), transaction():
         codes = services_recovery_codes.create(get_user(person.id), actor=actor)

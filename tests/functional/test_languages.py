@@ -18,10 +18,10 @@ from app.auth.models import IAMUserAccount
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction
-from app.core.i18n import _
+from app.core.i18n import _, speaking
 from app.core.scoping import tenant_scope
 from app.iam import IAM
-from app.notify import services_outbox
+from app.notify import messages, services_outbox
 from tests.conftest import SETTINGS, Someone, csrf_of, post
 
 ADMIN = {"roles": ["tenant_admin"], "actor_type": "tenant_admin"}
@@ -288,11 +288,10 @@ def test_n1_without_a_known_language_a_mail_speaks_as_the_page_did(
     assert last_mail()["subject"].startswith("Setzen Sie Ihr Passwort")
 
 
-def test_n1_a_mail_names_its_language(scoped: Any, make_user: Any, actor: Actor) -> None:
-    ann = with_language(make_user, "fr")
-    with transaction():
-        services_notices.password_changed(account(ann), at=clock.now(), actor=actor)
-    assert '<html lang="fr">' in last_mail()["body_html"]
+def test_n1_a_mail_names_its_language(app: Flask) -> None:
+    with speaking("fr"):
+        message = messages.account_suspended("ann@example.com", brand="Shop", at=clock.now())
+    assert '<html lang="fr">' in str(message.body_html)
 
 
 # --------------------------------------------------------------------------- times
