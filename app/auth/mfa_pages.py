@@ -6,7 +6,6 @@ Shared by `routes_mfa` and `routes_factors`; decides nothing that a service coul
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +13,7 @@ import segno
 from flask import Response, flash, url_for
 from markupsafe import Markup
 
-from ..core import clock
-from ..core.errors import NotAuthenticated, NotFound, StepUpRequired
+from ..core.errors import NotAuthenticated, NotFound
 from ..core.i18n import _
 from ..notify.models import DEAD, EXPIRED
 from . import services_factors, services_recovery_codes, services_sessions
@@ -81,32 +79,11 @@ def asked(purpose: str | None, next_url: str | None) -> Asked:
     if name not in purposes:
         raise NotFound(code="step_up.purpose_unknown")
     user = services_sessions.owner(person)
-    return Asked(person, user, name, step_up_minimum(person, name), safe_next(next_url))
+    return Asked(person, user, name, _step_up_level(person, name), safe_next(next_url))
 
 
-def step_up_minimum(person: Principal, purpose: str) -> str:
-    """Return the assurance a step-up must reach: the purpose's, or the best the person can show.
-
-    NIST SP 800-63B-4 4.1.2: a change of factors needs the highest level of the account.
-    """
-    if services_factors.mfa_state(person.user_id).meets(AAL2):
-        return AAL2
-    return purpose_named(purpose).acr
-
-
-def check_own_level(person: Principal, purpose: str) -> None:
-    """Demand the person's own level for a change of factors, however the session began.
-
-    A sign-in by password and mail, fresh as it may be, must not remove the
-    authenticator app that was passed by (AT-075). Raises StepUpRequired.
-    """
-    if not services_factors.mfa_state(person.user_id).meets(AAL2):
-        return
-    at, age = clock.now(), timedelta(minutes=AuthSettings.current().STEP_UP_MINUTES)
-    signed_in = person.mfa_time is not None and at - age <= person.mfa_time <= at
-    if person.proved_within(purpose, age, AAL2, at) or (signed_in and person.meets(AAL2)):
-        return
-    raise StepUpRequired(purpose=purpose, acr=AAL2, max_age=int(age.total_seconds()))
+def _step_up_level(person: Principal, purpose: str) -> str:
+    return services_factors.step_up_level(person.user_id, purpose_named(purpose).acr)
 
 
 def _sign_in_minimum(person: Principal) -> str:

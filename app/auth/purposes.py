@@ -18,7 +18,7 @@ class Purpose:
 
     `accepts_sign_in` lets a sign-in that is fresh and strong enough count. A
     person without a second factor reaches `aal1` purposes with the password;
-    where one is enrolled, `prefers_factor` asks for it.
+    where a strong one is enrolled, it is asked for.
     """
 
     name: str
@@ -26,7 +26,6 @@ class Purpose:
     acr: str = "aal2"
     max_age: timedelta | None = None
     accepts_sign_in: bool = True
-    prefers_factor: bool = True
 
 
 purposes: Registry[Purpose] = Registry("step-up purpose")

@@ -181,7 +181,7 @@ def _session_view(row: IAMAuthSession) -> dict[str, Any]:
 def _device_view(row: Any) -> dict[str, Any]:
     return {
         "id": row.id,
-        "name": row.name,
+        "name": _device_name(row),
         "browser": _(row.browser),
         "os": _(row.os),
         "type": row.kind,
@@ -191,6 +191,12 @@ def _device_view(row: Any) -> dict[str, Any]:
         "trusted_until": row.trusted_until,
         "current": row.id == current_user.device_id,
     }
+
+
+def _device_name(row: Any) -> str:
+    if row.name != services_devices.default_name(row.browser, row.os):
+        return str(row.name)
+    return _("%(browser)s on %(system)s", browser=_(row.browser), system=_(row.os))
 
 
 def _show(form: IAMForm, refusal: InvalidInput) -> None:

@@ -30,7 +30,7 @@ from .factors.whatsapp_otp import WhatsappOtp
 from .forms import IAMForm
 from .forms_mfa import FactorNameForm
 from .limits import limited_by_person
-from .mfa_pages import check_own_level, recovery_codes_page
+from .mfa_pages import recovery_codes_page
 from .models import IAMMfaMethod, IAMUserAccount
 from .pages import redirect_to, render
 from .security import requires_login, requires_step_up, signed_in
@@ -101,7 +101,7 @@ def whatsapp_codes() -> BaseResponse:
 @requires_step_up(SECURITY)
 def factor_rename(factor_id: str) -> BaseResponse:
     """Give a factor another name."""
-    user = _fresh_owner()
+    user = _owner()
     row = services_factors.find_method(user, parse_id(factor_id))
     form = FactorNameForm(obj=row)
     if request.method == "POST" and form.validate():
@@ -123,7 +123,7 @@ def factor_rename(factor_id: str) -> BaseResponse:
 @requires_step_up(SECURITY)
 def factor_remove(factor_id: str) -> BaseResponse:
     """Remove a factor; the last one stays where policy demands one."""
-    user = _fresh_owner()
+    user = _owner()
     try:
         with transaction():
             services_mfa_changes.remove(
@@ -141,7 +141,7 @@ def factor_remove(factor_id: str) -> BaseResponse:
 @limited_by_person
 def recovery_codes() -> BaseResponse:
     """Make new recovery codes and show them, this once."""
-    user = _fresh_owner()
+    user = _owner()
     if request.method != "POST" or not services_factors.mfa_state(user.id).any_active:
         return redirect_to("iam_account.security")
     with transaction():
@@ -153,11 +153,6 @@ def _owner() -> IAMUserAccount:
     return services_sessions.owner(signed_in())
 
 
-def _fresh_owner() -> IAMUserAccount:
-    check_own_level(signed_in(), SECURITY)
-    return _owner()
-
-
 def _policy() -> str:
     person = signed_in()
     return mfa_policy(person.grants, person.actor_type)
@@ -166,7 +161,7 @@ def _policy() -> str:
 def _enrolment(endpoint: str) -> Enrolment:
     return Enrolment(
         signed_in(),
-        _fresh_owner(),
+        _owner(),
         own_url=url_for(endpoint),
         cancel_url=url_for("iam_account.security"),
     )

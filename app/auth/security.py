@@ -18,6 +18,7 @@ from flask import Blueprint, Flask, request
 
 from ..core import clock, ids
 from ..core.errors import Forbidden, NotAuthenticated, NotFound, StepUpRequired
+from . import services_factors
 from .current import any_session, current_principal, pending_login
 from .principal import Principal
 from .purposes import Purpose, purpose_named
@@ -153,9 +154,10 @@ def check_step_up(name: str) -> None:
     """Raise unless `name` was proved in this session recently and strongly enough."""
     person = signed_in()
     purpose = purpose_named(name)
-    if not _is_fresh(person, purpose):
+    level = services_factors.step_up_level(person.user_id, purpose.acr)
+    if not _is_fresh(person, purpose, level):
         seconds = int(_age(purpose).total_seconds())
-        raise StepUpRequired(purpose=name, acr=purpose.acr, max_age=seconds)
+        raise StepUpRequired(purpose=name, acr=level, max_age=seconds)
 
 
 def check_tenant(value: Any) -> None:
@@ -180,14 +182,14 @@ def can(permission: str, resource: Any = None) -> bool:
     return person is not None and person.has_permission(permission, resource)
 
 
-def _is_fresh(person: Principal, purpose: Purpose) -> bool:
+def _is_fresh(person: Principal, purpose: Purpose, level: str) -> bool:
     at = clock.now()
     age = _age(purpose)
-    if person.proved_within(purpose.name, age, purpose.acr, at):
+    if person.proved_within(purpose.name, age, level, at):
         return True
-    if not purpose.accepts_sign_in or not person.meets(purpose.acr):
+    if not purpose.accepts_sign_in or not person.meets(level):
         return False
-    proved_at = person.auth_time if purpose.acr == "aal1" else person.mfa_time
+    proved_at = person.auth_time if level == "aal1" else person.mfa_time
     return proved_at is not None and at - age <= proved_at <= at
 
 

@@ -91,6 +91,17 @@ def mfa_state(user_id: UUID) -> MfaState:
     return MfaState(names, best)
 
 
+def step_up_level(user_id: UUID, least: str) -> str:
+    """Return the assurance a step-up must reach: `least`, or the best the person can show.
+
+    A sign-in by password and mail, fresh as it may be, must not pass by the
+    authenticator app (AT-075; NIST SP 800-63B-4 4.1.2).
+    """
+    if least != AAL1:
+        return least
+    return AAL2 if mfa_state(user_id).meets(AAL2) else AAL1
+
+
 def assurance_of(name: str) -> str:
     """Return the level that a password and this factor reach together."""
     settings = MfaSettings.current()

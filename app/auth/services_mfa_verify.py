@@ -21,10 +21,11 @@ from ..core.db import session, transaction
 from ..core.errors import TooManyAttempts
 from ..risk import services_limits
 from ..risk.services_limits import Bucket, bucket
-from . import services_challenges
+from . import services_challenges, services_notices
 from .errors import CodeInvalid
 from .factors import AAL1, ENROL, Attempt, factors
 from .models import IAMMfaMethod, IAMUserAccount
+from .services_directory import get_user
 from .services_factors import RECOVERY, Way, assurance_of, codes_left, find_way, ways
 from .services_mfa_send import SIGN_IN
 
@@ -213,5 +214,8 @@ def _recovery_code_used(attempt: Attempt, actor: Actor) -> int:
         resource=("user_account", attempt.user_id),
         actor=actor,
         remaining=left,
+    )
+    services_notices.recovery_code_used(
+        get_user(attempt.user_id), remaining=left, at=attempt.at, actor=actor
     )
     return left

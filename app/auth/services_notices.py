@@ -44,6 +44,17 @@ def password_changed(user: IAMUserAccount, *, at: datetime, actor: Actor) -> Non
         send(user, message, actor=actor)
 
 
+def recovery_code_used(user: IAMUserAccount, *, remaining: int, at: datetime, actor: Actor) -> None:
+    """Tell that a recovery code was used, so that a thief's sign-in is noticed."""
+    if user.email:
+        link = public_url("iam_account.security")
+        with speaking(user.language):
+            message = messages.recovery_code_used(
+                user.email, remaining=remaining, brand=brand(), at=at, link=link
+            )
+        send(user, message, actor=actor)
+
+
 def send(user: IAMUserAccount, message: Message, *, actor: Actor) -> None:
     """Queue a message to the person."""
     services_outbox.enqueue(message, user_id=user.id, actor=actor)

@@ -217,6 +217,18 @@ def recovery_codes_replaced(
     )  # fmt: skip
 
 
+def recovery_code_used(
+    recipient: str, *, remaining: int, brand: str, at: datetime, link: str | None = None
+) -> Message:
+    """Return the notice that a recovery code was used (NIST SP 800-63B-4 4.2)."""
+    return _notice(
+        "recovery_code_used", recipient, brand=brand, at=at, link=link,
+        heading=_("A recovery code was used"),
+        text=_("Somebody confirmed a sign-in to your account with one of your recovery codes."),
+        facts=[(_("Codes left"), str(remaining))],
+    )  # fmt: skip
+
+
 def new_device(
     recipient: str,
     *,

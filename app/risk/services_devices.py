@@ -156,6 +156,11 @@ def describe(user_agent: str | None) -> tuple[str, str, str]:
     return browser[:60], system[:60], kind
 
 
+def default_name(browser: str, system: str) -> str:
+    """Return the name of a device until its owner gives it one; as stored, in English."""
+    return (N_("%(browser)s on %(system)s") % {"browser": browser, "system": system})[:80]
+
+
 def _revived(user_id: UUID, browser: bytes) -> IAMDevice | None:
     # One row per person and browser: a revoked one comes back as if never seen.
     device = session().scalar(
@@ -174,7 +179,7 @@ def _new_device(user_id: UUID, browser: bytes, at: datetime, actor: Actor) -> IA
         tenant_id=actor.tenant_id,
         user_id=user_id,
         browser_digest=browser,
-        name=f"{name} on {system}"[:80],
+        name=default_name(name, system),
         browser=name,
         os=system,
         kind=kind,

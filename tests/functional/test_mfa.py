@@ -998,6 +998,8 @@ def test_d5_at_053_a_recovery_code_signs_in_once(
     assert verify(second, codes[0]).status_code == 401
     assert not is_signed_in(second)
     assert [row.details["remaining"] for row in audit_rows("RECOVERY_CODE_USED")] == [9]
+    subjects = [item["subject"] for item in services_outbox.list_recent(10)]
+    assert any("recovery code was used" in subject for subject in subjects)
     assert "Unused codes left: 9" in first.get("/account/security").text
 
 
