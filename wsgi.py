@@ -1,4 +1,7 @@
-"""Entry point of WSGI servers: `gunicorn wsgi:app`, `waitress-serve wsgi:app`, `flask --app wsgi`."""
+"""Entry point of WSGI servers and of `flask --app wsgi`.
+
+Configured by the environment or `.env`; see `docs/howto/deploy.md`.
+"""
 
 from app import create_app
 
