@@ -38,5 +38,5 @@ class RiskSettings(Section):
         365, "How long a browser is remembered as a device, in days.", ge=1, le=400
     )
     RATE_LIMIT_SIGN_IN: str = setting(
-        "60 per minute", "Requests to each sign-in endpoint from one address (Flask-Limiter form)."
+        "300 per minute", "Requests to each sign-in endpoint from one address (Flask-Limiter form)."
     )
