@@ -39,9 +39,13 @@ def main() -> None:
     with app.app_context():
         prepare_database()
         list(seed(FOLDER))
+    try:
+        server = waitress.create_server(app, host=HOST, port=port, threads=THREADS, ident=None)
+    except OSError as error:
+        raise SystemExit(f"Port {port} is taken. Try: make demo PORT={port + 1}") from error
     _announce(set_url(FOLDER, f"http://{HOST}:{port}"))
     with suppress(KeyboardInterrupt):
-        waitress.serve(app, host=HOST, port=port, threads=THREADS, ident=None)
+        server.run()
     click.echo("\nStopped.")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from flask import Flask
+from flask import Flask, current_app, url_for
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from .auth import http_errors, pages
@@ -62,5 +62,10 @@ def _trust_proxies(app: Flask) -> None:
         )
 
 
+def _outbox_url() -> str | None:
+    shown = "iam_dev" in current_app.blueprints
+    return url_for("iam_dev.outbox") if shown else None
+
+
 def _home() -> Any:
-    return pages.render("iam/home.html")
+    return pages.render("iam/home.html", outbox_url=_outbox_url())

@@ -172,6 +172,7 @@ def _add_templates(app: Flask) -> None:
     app.jinja_env.loader = ChoiceLoader([host, template_loader()])
     app.jinja_env.globals.update(iam_static=iam_static, can=can)
     app.jinja_env.filters.update(iam_datetime=pages.iam_datetime, iam_ago=pages.iam_ago)
+    app.jinja_env.filters.update(iam_exact=pages.iam_exact)
     app.context_processor(lambda: {"current_user": current.current_user})
     app.url_build_error_handlers.append(pages.switched_off_url)  # type: ignore[arg-type]
 

@@ -20,6 +20,13 @@ class CodeInvalid(NotAuthenticated):
     title = N_("That code is not right, or it was used before. Try the newest one.")
 
 
+class CodeDead(CodeInvalid):
+    """The awaited code can no longer be met: too old, replaced, or tried too often."""
+
+    code = "mfa.code_dead"
+    title = N_("This code no longer works. Ask for a new one.")
+
+
 class SessionLimitReached(NotAuthenticated):
     """As many sessions as allowed are open, and the policy refuses another."""
 

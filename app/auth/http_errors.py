@@ -37,8 +37,8 @@ from .redirects import safe_next
 # The framework's own names, marked for translation.
 _TITLES = {
     400: N_("Bad Request"),
-    404: N_("Not Found"),
-    405: N_("Method Not Allowed"),
+    404: N_("There is no page here. Check the address, or go on from your account."),
+    405: N_("This address only takes forms. Go back to the page you came from."),
     413: N_("Request Entity Too Large"),
     415: N_("Unsupported Media Type"),
 }

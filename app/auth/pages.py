@@ -141,6 +141,15 @@ def iam_datetime(value: datetime | None) -> Markup:
     )
 
 
+def iam_exact(value: datetime | None) -> Markup:
+    """Render a time with its seconds, for people who investigate."""
+    if value is None:
+        return Markup("–")
+    return Markup('<time datetime="{}">{}</time>').format(
+        value.isoformat(), dates.moment(value, _zone(), seconds=True)
+    )
+
+
 def iam_ago(value: datetime | None) -> Markup:
     """Render how long ago a time was, with the exact one (UTC) in the markup."""
     if value is None:

@@ -6,7 +6,7 @@ from flask import Response, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..core.db import session, transaction
-from ..core.errors import NotAuthenticated, NotFound
+from ..core.errors import InvalidInput, NotAuthenticated, NotFound
 from ..core.i18n import _
 from . import (
     services_links,
@@ -53,6 +53,9 @@ def login() -> BaseResponse:
         return _login_page(form, 422)
     try:
         signed = services_login.sign_in_with_password(_attempt(form), actor=request_actor())
+    except InvalidInput as refusal:
+        form.password.errors = [_(str(refusal.title))]
+        return _login_page(form, 422)
     except (InvalidCredentials, SessionLimitReached) as refusal:
         form.form_errors.append(_(str(refusal.title)))
         return _login_page(form, 401)

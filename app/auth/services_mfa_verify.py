@@ -22,7 +22,7 @@ from ..core.errors import TooManyAttempts
 from ..risk import services_limits
 from ..risk.services_limits import Bucket, bucket
 from . import services_challenges, services_notices
-from .errors import CodeInvalid
+from .errors import CodeDead, CodeInvalid
 from .factors import AAL1, ENROL, Attempt, factors
 from .models import IAMMfaMethod, IAMUserAccount
 from .services_directory import get_user
@@ -126,7 +126,9 @@ def count_attempt(attempt: Attempt, *, sent: bool, actor: Actor) -> Attempt:
         with transaction():
             alive = services_challenges.count_try(attempt.challenge_id, attempt.at)
     if not alive:
-        _refuse(attempt.method, attempt.user_id, attempt.purpose, "dead", actor)
+        with transaction():
+            _record_failure(attempt.method, attempt.user_id, attempt.purpose, "dead", actor)
+            raise CodeDead(field="code")
     return attempt
 
 

@@ -22,6 +22,11 @@ from itsdangerous import URLSafeTimedSerializer
 from .errors import Misconfigured
 from .settings import EXTENSION
 
+# Runs without an app: the command line needs one that starts.
+NEW_FERNET_KEY = (
+    "python3 -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+)
+
 
 class DecryptionFailed(Misconfigured):
     """A stored secret cannot be read: key missing, value altered or moved to another row."""
@@ -46,7 +51,7 @@ class KeyRing:
         except (ValueError, TypeError):
             raise Misconfigured(
                 "MFA_ENCRYPTION_KEY must be one or more Fernet keys, separated by commas; "
-                "make one with: flask iam keys generate"
+                f"make one with {NEW_FERNET_KEY}"
             ) from None
 
     def encrypt(self, value: bytes, context: str) -> str:

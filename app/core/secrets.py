@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from flask import Flask
 
 from .checks import Finding
-from .crypto import KeyRing, fernet_key_from
+from .crypto import NEW_FERNET_KEY, KeyRing, fernet_key_from
 from .errors import Misconfigured
 from .runtime import CoreSettings
 
 _SAMPLES = {"changeme", "change-me", "secret", "dev", "development", "test", "password"}
 _SHORTEST = 32
+# Runs without an app: the command line needs one that starts.
+NEW_SECRET_KEY = "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 def adopt_secret_key(app: Flask, settings: CoreSettings) -> None:
@@ -22,7 +24,7 @@ def adopt_secret_key(app: Flask, settings: CoreSettings) -> None:
     if settings.FLASK_SECRET_KEY_FALLBACKS:
         app.config["SECRET_KEY_FALLBACKS"] = list(settings.FLASK_SECRET_KEY_FALLBACKS)
     if not app.config.get("SECRET_KEY"):
-        raise Misconfigured("FLASK_SECRET_KEY is missing: set it to at least 32 random characters")
+        raise Misconfigured(f"FLASK_SECRET_KEY is missing: make one with {NEW_SECRET_KEY}")
 
 
 def build_keyring(app: Flask, settings: CoreSettings) -> tuple[KeyRing, list[str]]:
@@ -36,9 +38,7 @@ def build_keyring(app: Flask, settings: CoreSettings) -> tuple[KeyRing, list[str
     if encryption:
         return KeyRing(signing, encryption), []
     if settings.IAM_ENV == "production":
-        raise Misconfigured(
-            "MFA_ENCRYPTION_KEY is missing: make one with `flask iam keys generate`"
-        )
+        raise Misconfigured(f"MFA_ENCRYPTION_KEY is missing: make one with {NEW_FERNET_KEY}")
     warning = "MFA_ENCRYPTION_KEY is not set: derived from the secret key (not for production)"
     return KeyRing(signing, [fernet_key_from(secret)]), [warning]
 
@@ -49,9 +49,7 @@ def findings(app: Flask, settings: CoreSettings) -> Iterator[Finding]:
     if len(secret) < _SHORTEST or secret.lower() in _SAMPLES or len(set(secret)) < 8:
         yield Finding("iam.E001", "FLASK_SECRET_KEY is weak: use at least 32 random characters")
     if not settings.MFA_ENCRYPTION_KEY:
-        yield Finding(
-            "iam.E002", "MFA_ENCRYPTION_KEY is missing: make one with `flask iam keys generate`"
-        )
+        yield Finding("iam.E002", f"MFA_ENCRYPTION_KEY is missing: make one with {NEW_FERNET_KEY}")
 
 
 def _fallbacks(app: Flask) -> list[str]:
