@@ -37,7 +37,11 @@ def _modes(app: Flask, found: State) -> Iterator[Finding]:
         yield Finding("iam.W001", "REDIS_URL is empty: each process counts request rates alone")
 
 
-def _database(app: Flask, _found: State) -> Iterator[Finding]:
+def _database(app: Flask, found: State) -> Iterator[Finding]:
+    options = app.config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
+    mysql = str(app.config.get("SQLALCHEMY_DATABASE_URI", "")).startswith("mysql")
+    if mysql and not found.owns_database and options.get("isolation_level") != "READ COMMITTED":
+        yield Finding("iam.W003", "run the host's MySQL engine at isolation_level READ COMMITTED")
     if str(app.config.get("SQLALCHEMY_DATABASE_URI", "")).startswith("sqlite"):
         yield Finding("iam.W002", "SQLite serves one machine; production runs on MySQL 8.4")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 import pyotp
-import waitress
+from waitress.server import create_server
 
 from db.seed import seed, set_url
 
@@ -40,7 +40,15 @@ def main() -> None:
         prepare_database()
         list(seed(FOLDER))
     try:
-        server = waitress.create_server(app, host=HOST, port=port, threads=THREADS, ident=None)
+        server = create_server(
+            app,
+            host=HOST,
+            port=port,
+            threads=THREADS,
+            ident=None,
+            # Kept, so that the outbox page sees a proxy in front and shows nothing.
+            clear_untrusted_proxy_headers=False,
+        )
     except OSError as error:
         raise SystemExit(f"Port {port} is taken. Try: make demo PORT={port + 1}") from error
     _announce(set_url(FOLDER, f"http://{HOST}:{port}"))

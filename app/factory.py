@@ -14,6 +14,7 @@ from .auth import http_errors, pages
 from .auth.security import public
 from .config import CONFIGURATIONS
 from .core.errors import Misconfigured
+from .core.hosts import HostCheck
 from .core.runtime import CoreSettings, state
 from .core.settings import environment
 from .iam import IAM
@@ -41,7 +42,9 @@ def create_app(config: str | Mapping[str, Any] | None = None) -> Flask:
     IAM().init_app(app)
     http_errors.own_whole_app(app)
     app.after_request(pages.secure_headers)
+    app.url_map.merge_slashes = False  # a redirect would repeat whatever Host was sent
     _trust_proxies(app)
+    app.wsgi_app = HostCheck(app.wsgi_app, pages.HEADERS)  # type: ignore[method-assign]
     app.add_url_rule("/", "home", public("the front page tells nothing")(_home))
     return app
 

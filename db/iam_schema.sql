@@ -266,6 +266,7 @@ CREATE TABLE iam_mfa_method (
 	name VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	secret MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
 	destination VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	session_id BINARY(16),
 	last_step BIGINT,
 	created_at DATETIME(6) NOT NULL,
 	confirmed_at DATETIME(6),

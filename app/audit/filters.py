@@ -26,6 +26,8 @@ DEFAULT_SIZE = 25
 _MAX_VALUE = 254
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+# What the ids of events can tell, with a day to spare on both sides.
+_EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 
 FindActor = Callable[[str], UUID | None]
 """Turns a username or an address into an account id, or None where nobody has it."""
@@ -147,7 +149,7 @@ def _moment(field: str, value: str | None, zone: tzinfo) -> datetime | None:
         if field == "to" and _DATE.fullmatch(value):
             # "To the third" means that the third belongs to it.
             moment += timedelta(days=1)
-        return moment.astimezone(UTC)
+        return min(max(moment.astimezone(UTC), _EARLIEST), _LATEST)
     except (ValueError, OverflowError):
         message = _("Please write the date as year-month-day")
         raise InvalidInput(message, field=field) from None

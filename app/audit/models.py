@@ -70,6 +70,12 @@ APPEND_ONLY_TRIGGERS = {
     dialect: [_trigger(dialect, verb) for verb in ("UPDATE", "DELETE")]
     for dialect in ("mysql", "sqlite")
 }
+# SQLite's REPLACE deletes a row without asking the DELETE trigger.
+APPEND_ONLY_TRIGGERS["sqlite"].append(
+    "CREATE TRIGGER iam_auth_log_no_replace BEFORE INSERT ON iam_auth_log "
+    "WHEN EXISTS (SELECT 1 FROM iam_auth_log WHERE id = NEW.id) "
+    "BEGIN SELECT RAISE(ABORT, 'iam_auth_log is append-only'); END"
+)
 
 for _dialect, _statements in APPEND_ONLY_TRIGGERS.items():
     for _statement in _statements:

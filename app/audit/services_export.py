@@ -119,7 +119,7 @@ def _json(rows: list[dict[str, Any]], first: bool) -> str:
 
 def _csv(rows: list[dict[str, Any]], _first: bool) -> str:
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
     for row in rows:
         cells = (
             _dump(value) if isinstance(value, dict | list) else value for value in row.values()

@@ -57,10 +57,17 @@ def protect() -> None:
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         raise CsrfRefused
     origin = request.headers.get("Origin")
-    if origin and origin != "null" and urlsplit(origin).netloc != request.host:
+    if origin and origin != "null" and _host_of(origin) != request.host:
         raise CsrfRefused
     sent = request.headers.get("X-CSRFToken") or request.form.get(_FIELD)
     try:
         validate_csrf(sent, token_key=_KEY)
     except ValidationError:
         raise CsrfRefused from None
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

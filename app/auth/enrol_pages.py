@@ -53,6 +53,10 @@ class Enrolment:
         """Return whether this ends a sign-in."""
         return not self.person.is_authenticated
 
+    def pending(self, method: str) -> IAMMfaMethod | None:
+        """Return what this session began to enrol, never another's (AT-043)."""
+        return services_mfa_enrol.pending(self.user, method, session_id=self.person.session_id)
+
 
 def options(minimum: str, endpoint: str) -> list[dict[str, Any]]:
     """Return the factors that may be enrolled, each with the address of its page."""
@@ -74,9 +78,11 @@ def totp_page(place: Enrolment) -> BaseResponse:
     form = TotpForm()
     if request.method == "POST" and request.form.get("action") == "start":
         with transaction():
-            services_mfa_enrol.begin_totp(place.user, actor=request_actor())
+            services_mfa_enrol.begin_totp(
+                place.user, session_id=place.person.session_id, actor=request_actor()
+            )
         return redirect_url(place.own_url)
-    row = services_mfa_enrol.pending(place.user, Totp.name)
+    row = place.pending(Totp.name)
     if row is None or request.method != "POST":
         return _totp(place, row, TotpForm(formdata=None))
     if not form.validate():
@@ -85,13 +91,13 @@ def totp_page(place: Enrolment) -> BaseResponse:
         return _confirm(place, Totp.name, form.code.data or "", form.name.data or "")
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
-        return _totp(place, services_mfa_enrol.pending(place.user, Totp.name), form, 401)
+        return _totp(place, place.pending(Totp.name), form, 401)
 
 
 def channel_page(place: Enrolment, method: str) -> BaseResponse:
     """Ask for a destination, send a code to it, and confirm it by that code."""
     action = request.form.get("action") if request.method == "POST" else None
-    row = services_mfa_enrol.pending(place.user, method)
+    row = place.pending(method)
     if action == "resend":
         return _resend(place, method, row)
     if row is not None and "new" not in request.args and "destination" not in request.form:
@@ -138,8 +144,7 @@ def _channel_code(place: Enrolment, method: str, row: IAMMfaMethod) -> BaseRespo
         return _confirm(place, method, form.code.data or "", "")
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
-        again = services_mfa_enrol.pending(place.user, method)
-        return _channel(place, method, form, 401, row=again)
+        return _channel(place, method, form, 401, row=place.pending(method))
 
 
 def _resend(place: Enrolment, method: str, row: IAMMfaMethod | None) -> BaseResponse:
@@ -200,7 +205,8 @@ def _accept(place: Enrolment, enrolled: Enrolled) -> SignIn:
 def _totp(
     place: Enrolment, row: IAMMfaMethod | None, form: TotpForm, status: int = 200
 ) -> Response:
-    setup = services_mfa_enrol.totp_setup(place.user, row) if row is not None else None
+    own = place.person.session_id
+    setup = services_mfa_enrol.totp_setup(place.user, row, session_id=own) if row else None
     return render(
         "iam/totp_enrol.html",
         status,

@@ -10,9 +10,12 @@ from flask_babel import get_locale
 from flask_wtf import FlaskForm
 from wtforms import BooleanField, HiddenField, PasswordField, SelectField, StringField
 from wtforms.i18n import messages_path
-from wtforms.validators import EqualTo, InputRequired, Length, Optional
+from wtforms.validators import EqualTo, InputRequired, Length, Optional, ValidationError
 
+from ..core.errors import InvalidInput
+from ..core.i18n import _
 from ..core.i18n import lazy as _l
+from .identity import check_display_name
 
 MAX_PASSWORD = 1024
 
@@ -45,6 +48,20 @@ def _wtforms_texts(language: str) -> NullTranslations:
 def text(field: Any) -> str:
     """Return what was entered in a field that validation made sure of."""
     return field.data or ""
+
+
+def plain_name(_form: Any, field: Any) -> None:
+    """Validate a name others may read: no address, no control or invisible character.
+
+    What is invisible is dropped. Raises ValidationError with the reason.
+    """
+    longest = next(rule.max for rule in field.validators if isinstance(rule, Length))
+    try:
+        field.data = check_display_name(field.data or "", field=field.name, longest=longest)
+    except InvalidInput as refusal:
+        raise ValidationError(_(str(refusal.title))) from None
+    if not field.data and field.flags.required:
+        raise ValidationError(_("Enter a name."))
 
 
 def _trim(value: Any) -> Any:
@@ -112,4 +129,4 @@ class ProfileForm(IAMForm):
 class DeviceNameForm(IAMForm):
     """A name for a device."""
 
-    name = StringField(_l("Name"), [InputRequired(_l("Enter a name.")), Length(max=80)])
+    name = StringField(_l("Name"), [InputRequired(_l("Enter a name.")), Length(max=80), plain_name])

@@ -6,7 +6,7 @@ from wtforms import BooleanField, HiddenField, PasswordField, StringField
 from wtforms.validators import InputRequired, Length, Optional
 
 from ..core.i18n import lazy as _l
-from .forms import MAX_PASSWORD, IAMForm
+from .forms import MAX_PASSWORD, IAMForm, plain_name
 
 _CODE = [InputRequired(_l("Enter the code.")), Length(max=64)]
 _NAME = Length(max=80, message=_l("Use at most 80 characters."))
@@ -34,7 +34,7 @@ class TotpForm(IAMForm):
     """The first code of an authenticator app, and a name for it."""
 
     code = StringField(_l("Code"), _CODE)
-    name = StringField(_l("Name"), [Optional(), _NAME])
+    name = StringField(_l("Name"), [Optional(), _NAME, plain_name])
 
 
 class DestinationForm(IAMForm):
@@ -70,7 +70,7 @@ class CodeForm(IAMForm):
 class FactorNameForm(IAMForm):
     """A name for a factor."""
 
-    name = StringField(_l("Name"), [InputRequired(_l("Enter a name.")), _NAME])
+    name = StringField(_l("Name"), [InputRequired(_l("Enter a name.")), _NAME, plain_name])
 
 
 class RecoverySavedForm(IAMForm):

@@ -122,7 +122,10 @@ def _way_back() -> str | None:
     if request.method in {"GET", "HEAD"}:
         query = request.query_string.decode("latin-1")
         return safe_next(request.path + (f"?{query}" if query else ""))
-    referrer = urlsplit(request.referrer or "")
+    try:
+        referrer = urlsplit(request.referrer or "")
+    except ValueError:
+        return None
     return safe_next(referrer.path) if referrer.netloc == request.host else None
 
 

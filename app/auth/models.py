@@ -132,7 +132,11 @@ class IAMAuthSession(TenantScoped, Base):
 
 
 class IAMMfaMethod(TenantScoped, Base):
-    """An enrolled second factor; it counts once `confirmed_at` is set."""
+    """An enrolled second factor; it counts once `confirmed_at` is set.
+
+    Until then it belongs to the session that began the enrolment: `session_id`, cleared
+    once confirmed.
+    """
 
     __tablename__ = "iam_mfa_method"
     __table_args__ = _owned_by_user(
@@ -145,6 +149,7 @@ class IAMMfaMethod(TenantScoped, Base):
     name: Mapped[str] = mapped_column(binary_string(80))
     secret: Mapped[str | None] = mapped_column(long_text())
     destination: Mapped[str | None] = mapped_column(binary_string(254))
+    session_id: Mapped[UUID | None] = mapped_column(GUID())
     last_step: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime())
     confirmed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())

@@ -19,6 +19,8 @@ def safe_next(url: str | None) -> str | None:
     """Return `url` where it is a plain ASCII path on this site, else None."""
     if not url or len(url) > _LONGEST or not _WRITTEN.match(url):
         return None
+    if "//" in url.partition("?")[0]:
+        return None
     decoded = url
     for _ in range(_DECODINGS):
         decoded = unquote(decoded)

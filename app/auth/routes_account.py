@@ -18,6 +18,7 @@ from .blueprint import account_bp
 from .current import current_user, drop_session, keep_session, request_actor, speak
 from .errors import InvalidCredentials, PasswordRefused
 from .forms import ChangePasswordForm, DeviceNameForm, IAMForm, ProfileForm, text
+from .identity import MAX_NAME
 from .limits import limited_by_person
 from .models import IAMAuthSession
 from .pages import redirect_to, render
@@ -126,7 +127,8 @@ def device_rename(device_id: str) -> BaseResponse:
     """Give a device another name."""
     form = DeviceNameForm()
     if not form.validate():
-        flash(_("Enter a name of up to 80 characters."), "bad")
+        said = text(form.name) and len(text(form.name)) <= MAX_NAME and form.name.errors
+        flash(said[0] if said else _("Enter a name of up to 80 characters."), "bad")
         return redirect_to("iam_account.devices")
     with transaction():
         device = services_devices.get_device(current_user.user_id, parse_id(device_id))

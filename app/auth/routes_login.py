@@ -113,7 +113,7 @@ def password_reset(token: str) -> BaseResponse:
         form.password.errors = refusal.details["reasons"]
         return _reset_page(form, token)
     except LinkInvalid:
-        return render("iam/password_link_invalid.html", 404, first_time=False)
+        return _without_referrer(render("iam/password_link_invalid.html", 404, first_time=False))
     drop_session()
     return redirect_to("iam_auth.login", done="password")
 
@@ -183,5 +183,9 @@ def _reset_page(form: NewPasswordForm, token: str) -> Response:
         policy_hints=services_password.policy_hints(services_password.policy_for(user)),
         account_label=user.username,
     )
+    return _without_referrer(response)
+
+
+def _without_referrer(response: Response) -> Response:
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

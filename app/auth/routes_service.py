@@ -6,6 +6,7 @@ import hashlib
 import ipaddress
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import abort, jsonify, request, send_from_directory, url_for
 from markupsafe import Markup, escape
@@ -22,6 +23,8 @@ STATIC = Path(__file__).parent / "static"
 bp = IAMBlueprint("iam_service", "IAM_SERVICE_PREFIX")
 dev_bp = IAMBlueprint("iam_dev", "IAM_SERVICE_PREFIX", "/dev")
 _MOST = 200
+_LOCAL_NAMES = {"127.0.0.1", "localhost", "::1"}
+_PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 
 @bp.get("/healthz")
@@ -74,7 +77,9 @@ def _only_loopback() -> None:
         local = ipaddress.ip_address(request.remote_addr or "").is_loopback
     except ValueError:
         local = False
-    if not local or request.headers.get("X-Forwarded-For"):
+    # A proxy in front, or a name that somebody made point here (DNS rebinding), is not local.
+    proxied = any(name in request.headers for name in _PROXY_HEADERS)
+    if not local or proxied or urlsplit(f"//{request.host}").hostname not in _LOCAL_NAMES:
         abort(404)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NoReturn
 from uuid import UUID
 
 from ..audit import events
@@ -22,7 +23,7 @@ from ..core.db import after_commit, end_read, transaction
 from ..core.errors import TooManyAttempts, Unavailable
 from ..core.runtime import is_changed, state
 from ..risk import services_devices, services_limits
-from ..risk.services_limits import Bucket, bucket
+from ..risk.services_limits import Bucket, Refusal, bucket
 from . import services_factors, services_notices, services_password, services_sessions
 from . import services_login_rows as rows
 from .errors import InvalidCredentials
@@ -30,7 +31,7 @@ from .identity import canonical_username, mask_identifier
 from .liveness import may_act
 from .models import IAMUserAccount
 from .principal import Principal
-from .services_directory import get_user
+from .services_directory import get_user, login_key
 from .services_login_rows import Account, Device
 from .services_policy import DONE, ENROL, PASSWORD_STAGE, mfa_policy, missing_stage
 from .services_session_lookup import ACTIVE, PENDING
@@ -62,7 +63,10 @@ def sign_in_with_password(attempt: PasswordAttempt, *, actor: Actor) -> SignIn:
     user, device = rows.find(attempt.username, attempt.browser)
     end_read()
     buckets = _password_buckets(attempt.username, user, device, actor)
-    _charge(attempt, buckets, actor)
+    refusal = _charge(attempt, buckets, actor)
+    if refusal is not None:  # nothing is checked, and nothing shows it (AT-011)
+        _verify(None, attempt.password, [item for item in buckets if not item.silent])
+        _refuse_unseen(attempt, user, refusal, actor)
     ok, new_hash = _verify(user, attempt.password, buckets)
     if user is not None and ok:
         _grants_of(user)  # rights resolved inside a transaction would not be remembered
@@ -132,23 +136,38 @@ def _onwards(
 def _password_buckets(
     username: str, user: Account | None, device: Device | None, actor: Actor
 ) -> list[Bucket]:
-    # Name and e-mail address of one account share its counter (AT-007).
-    name = str(user.id) if user is not None else canonical_username(username)
-    absolute = bucket("password.absolute", name, actor=actor)
-    if device is not None and device.known:
-        return [bucket("login.device", device.id, actor=actor), absolute]
+    """Return the counters of an attempt.
+
+    The typed name decides what shows, whether an account bears it or not (AT-011). The
+    account's own counters, shared by its name and its e-mail address (AT-007), work in
+    silence. A known device has its own of both kinds, the hundred of NIST SP 800-63B-4
+    3.2.2 included: strangers cannot end it, and its success does not clear theirs.
+    """
+    name = name_key(username)
+    if user is not None and device is not None and device.known:
+        return [
+            bucket("login.device", device.id, actor=actor),
+            bucket("password.absolute", user.id, device.id, actor=actor),
+        ]
+    whose = user.id if user is not None else name
     return [
-        bucket("login.account", name, actor=actor),
-        absolute,
+        bucket("login.name", name, actor=actor),
+        bucket("login.account", whose, actor=actor, silent=True),
+        bucket("password.absolute", whose, actor=actor, silent=True),
         Bucket("login.ip", services_limits.network_of(actor.ip)),
         bucket("login.tenant", actor=actor),
         Bucket("login.global", ""),
     ]
 
 
-def _charge(attempt: PasswordAttempt, buckets: list[Bucket], actor: Actor) -> None:
+def name_key(username: str) -> str:
+    """Return what `login.name` counts a typed name by: every spelling of one name is one."""
+    return ":".join(login_key(username) or ("none", canonical_username(username)))
+
+
+def _charge(attempt: PasswordAttempt, buckets: list[Bucket], actor: Actor) -> Refusal | None:
     try:
-        services_limits.charge_all(buckets)
+        return services_limits.charge_all(buckets)
     except TooManyAttempts as error:
         with transaction():
             record(
@@ -161,6 +180,24 @@ def _charge(attempt: PasswordAttempt, buckets: list[Bucket], actor: Actor) -> No
                 retry_after=error.retry_after,
             )
         raise
+
+
+def _refuse_unseen(
+    attempt: PasswordAttempt, user: Account | None, refusal: Refusal, actor: Actor
+) -> NoReturn:
+    # In the same steps as `_refuse`: the evidence is written once the work is rolled back.
+    with transaction():
+        record(
+            events.LOGIN_THROTTLED,
+            resource=("user_account", user.id) if user is not None else None,
+            status=DENIED,
+            error=TooManyAttempts.code,
+            actor=actor,
+            identifier=mask_identifier(attempt.username) if user is None else user.username,
+            scope=refusal.scope,
+            retry_after=refusal.retry_after,
+        )
+        raise InvalidCredentials
 
 
 def _verify(user: Account | None, password: str, buckets: list[Bucket]) -> tuple[bool, str | None]:
@@ -190,7 +227,7 @@ def _refuse(attempt: PasswordAttempt, user: Account | None, *, known: bool, acto
 
 
 def _settle(buckets: list[Bucket]) -> None:
-    own = {"login.account", "login.device", "password.absolute"}
+    own = {"login.name", "login.account", "login.device", "password.absolute"}
     services_limits.clear_all([item for item in buckets if item.scope in own])
     shared = [item for item in buckets if item.scope not in own]
     if shared:

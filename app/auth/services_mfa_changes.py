@@ -16,7 +16,7 @@ from ..audit.services_audit import record
 from ..core import clock, signals
 from ..core.actor import Actor
 from ..core.db import after_commit, session
-from ..core.errors import Conflict, Forbidden
+from ..core.errors import Conflict, Forbidden, InvalidInput
 from ..core.i18n import _, speaking
 from ..notify import messages
 from ..risk import services_limits
@@ -24,6 +24,7 @@ from ..risk.models import IAMDevice
 from ..risk.services_limits import bucket
 from . import services_notices, services_recovery_codes, services_sessions
 from .factors import AAL2, ENROL, factors
+from .identity import MAX_NAME, check_display_name
 from .links import public_url
 from .models import IAMMfaChallenge, IAMMfaMethod, IAMUserAccount
 from .services_factors import active_methods, assurance_of, find_method, label_of, reaches
@@ -32,8 +33,11 @@ REQUIRED = "required"
 
 
 def rename(user: IAMUserAccount, method_id: UUID | None, name: str, *, actor: Actor) -> None:
-    """Give a factor a name of the person's choice. Raises NotFound."""
+    """Give a factor a name of the person's choice. Raises NotFound, InvalidInput."""
     row = find_method(user, method_id)
+    name = check_display_name(name, field="name", longest=MAX_NAME)
+    if not name:
+        raise InvalidInput(_("Enter a name."), field="name")
     before, row.name = row.name, name
     record(
         events.MFA_RENAMED,

@@ -1,16 +1,17 @@
 """Enrolment of second factors: begun, then confirmed by a code before it counts (D2, D8).
 
-An unconfirmed factor is a row that counts for nothing and is forgotten after a
-quarter of an hour. Routes demand fresh authentication; the person is told by mail.
+An unconfirmed factor counts for nothing and is forgotten after a quarter of an hour.
+It is shown to and confirmed by the session that began it, no other (AT-043). Routes
+demand fresh authentication; the person is told by mail.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from ..audit import events
 from ..audit.services_audit import record
@@ -24,16 +25,17 @@ from ..core.ids import new_id
 from ..notify import messages
 from ..notify.messages import EMAIL
 from ..notify.services_caps import check_send_caps
-from . import services_challenges, services_notices, services_recovery_codes
+from . import services_challenges, services_notices, services_policy, services_recovery_codes
 from .errors import CodeInvalid
-from .factors import ENROL, Attempt, factors
+from .factors import AAL2, ENROL, Attempt, factors
 from .factors.totp import Totp, new_secret, provisioning_uri, secret_context
-from .identity import check_email
+from .identity import MAX_NAME, check_display_name, check_email
 from .links import public_url
-from .models import IAMMfaMethod, IAMUserAccount
-from .services_factors import RECOVERY, label_of
+from .models import IAMAuthSession, IAMMfaMethod, IAMUserAccount
+from .services_factors import RECOVERY, assurance_of, label_of, reaches
 from .services_mfa import Issued, send_challenge
 from .services_mfa_verify import Proved, count_attempt, redeem
+from .services_session_lookup import PENDING
 from .settings import AuthSettings
 from .settings_mfa import MfaSettings
 
@@ -62,12 +64,13 @@ class Enrolled:
     recovery_codes: list[str] = field(default_factory=list, repr=False)
 
 
-def begin_totp(user: IAMUserAccount, *, actor: Actor) -> IAMMfaMethod:
-    """Make a new secret for an authenticator app; an unconfirmed older one is dropped.
+def begin_totp(user: IAMUserAccount, *, session_id: UUID | None, actor: Actor) -> IAMMfaMethod:
+    """Make a new secret for an app; an unconfirmed older one of this session is dropped.
 
     Raises Forbidden where the factor or the person may not be enrolled, Conflict.
     """
-    row = _begin(user, Totp.name, None, actor)
+    services_recovery_codes.lock_account(user)
+    row = _begin(user, Totp.name, None, session_id, actor)
     row.secret = keyring().encrypt(new_secret().encode(), secret_context(row.id))
     return row
 
@@ -88,42 +91,40 @@ def begin_channel(
     """
     exact = _destination(method, destination, actor)
     _refuse_known(user, method, exact)
-    # Whatever the destination: else a session could have messages sent to any number (AT-085).
     services_recovery_codes.lock_account(user)
-    before = pending(user, method)
-    if before is not None:
-        services_challenges.refuse_too_soon(user, before)
-    row = _begin(user, method, exact, actor)
-    row.name = name or row.name
+    _hold_pause(user, method)
+    row = _begin(user, method, exact, session_id, actor)
+    row.name = _checked(name) or row.name
     session().flush()
     return send_challenge(user, row, ENROL, session_id=session_id, actor=actor)
 
 
 def resend(user: IAMUserAccount, method: str, *, session_id: UUID | None, actor: Actor) -> Issued:
     """Queue another code for the pending enrolment. Raises NotFound, TooManyAttempts."""
-    row = _pending_or_gone(user, method)
-    services_challenges.refuse_too_soon(user, row)
+    services_recovery_codes.lock_account(user)
+    row = _pending_or_gone(user, method, session_id)
+    _hold_pause(user, method)
     return send_challenge(user, row, ENROL, session_id=session_id, actor=actor)
 
 
-def pending(user: IAMUserAccount, method: str) -> IAMMfaMethod | None:
-    """Return the factor whose enrolment was begun and is not too old, if any."""
+def pending(user: IAMUserAccount, method: str, *, session_id: UUID | None) -> IAMMfaMethod | None:
+    """Return the factor that this session began to enrol not long ago, if any."""
     return session().scalar(
         select(_M)
-        .where(
-            _M.user_id == user.id,
-            _M.method == method,
-            _M.confirmed_at.is_(None),
-            _M.created_at > clock.now() - timedelta(minutes=PENDING_MINUTES),
-        )
+        .where(*_unconfirmed(user, method), _M.session_id == session_id, _M.created_at > _oldest())
         .order_by(_M.id.desc())
         .limit(1)
     )
 
 
-def totp_setup(user: IAMUserAccount, row: IAMMfaMethod) -> TotpSetup:
-    """Return what the app needs. Raises NotFound once confirmed: never shown again (AT-051)."""
-    if row.user_id != user.id or row.confirmed_at is not None or row.secret is None:
+def totp_setup(user: IAMUserAccount, row: IAMMfaMethod, *, session_id: UUID | None) -> TotpSetup:
+    """Return what the app needs.
+
+    Raises NotFound once confirmed, never shown again (AT-051), and in another session.
+    """
+    if (row.user_id, row.session_id) != (user.id, session_id):
+        raise NotFound
+    if row.confirmed_at is not None or row.secret is None:
         raise NotFound
     secret = keyring().decrypt(row.secret, secret_context(row.id)).decode()
     issuer = MfaSettings.current().MFA_ISSUER or AuthSettings.current().IAM_BRAND_NAME
@@ -139,7 +140,7 @@ def begin_confirmation(
 
     Raises NotFound where nothing is pending, CodeInvalid, TooManyAttempts.
     """
-    row = _pending_or_gone(user, method)
+    row = _pending_or_gone(user, method, session_id)
     sent = factors().get(method).channel is not None
     opened = services_challenges.current(user.id, ENROL, session_id) if sent else None
     asked = opened is not None and opened.mfa_method_id == row.id
@@ -159,13 +160,19 @@ def begin_confirmation(
 def confirm(user: IAMUserAccount, attempt: Attempt, *, name: str = "", actor: Actor) -> Enrolled:
     """Turn a pending factor on, if its code is right, and tell the person.
 
-    Raises CodeInvalid; Forbidden where the attempt is somebody else's.
+    What other sessions had begun is dropped. Raises InvalidInput for a name that cannot
+    be used, CodeInvalid; Forbidden where the attempt is somebody else's.
     """
     if attempt.user_id != user.id or attempt.purpose != ENROL:
         raise Forbidden(code="mfa.other_user")
-    proved = redeem(attempt, actor=actor)
+    name = _checked(name)
+    # The account before its factors, as everywhere: else two of these could deadlock.
     services_recovery_codes.lock_account(user)
+    proved = redeem(attempt, actor=actor)
     row = _turn_on(attempt, name)
+    _drop(_M.user_id == user.id, _M.confirmed_at.is_(None),
+          _M.session_id.is_distinct_from(attempt.session_id))  # fmt: skip
+    _ask_for_it(row)
     codes = services_recovery_codes.create_first(user, actor=actor)
     record(events.MFA_ENROLLED, resource=row, subject_id=user.id, actor=actor,
            method=row.method, name=row.name)  # fmt: skip
@@ -174,13 +181,16 @@ def confirm(user: IAMUserAccount, attempt: Attempt, *, name: str = "", actor: Ac
 
 
 def _begin(
-    user: IAMUserAccount, method: str, destination: str | None, actor: Actor
+    user: IAMUserAccount,
+    method: str,
+    destination: str | None,
+    session_id: UUID | None,
+    actor: Actor,
 ) -> IAMMfaMethod:
     _check_allowed(user, method)
-    session().execute(
-        delete(_M).where(_M.user_id == user.id, _M.method == method, _M.confirmed_at.is_(None)),
-        execution_options={"synchronize_session": False},
-    )
+    # Another session's row stays: neither of the two may drop what the other enrols.
+    forgotten = or_(_M.session_id == session_id, _M.created_at <= _oldest())
+    _drop(*_unconfirmed(user, method), forgotten)
     row = IAMMfaMethod(
         id=new_id(),
         tenant_id=user.tenant_id,
@@ -188,11 +198,36 @@ def _begin(
         method=method,
         name=label_of(method),
         destination=destination,
+        session_id=session_id,
         created_at=clock.now(),
     )
     session().add(row)
     record(events.MFA_ENROLMENT_BEGUN, resource=row, subject_id=user.id, actor=actor, method=method)
     return row
+
+
+def _unconfirmed(user: IAMUserAccount, method: str) -> list[ColumnElement[bool]]:
+    return [_M.user_id == user.id, _M.method == method, _M.confirmed_at.is_(None)]
+
+
+def _oldest() -> datetime:
+    return clock.now() - timedelta(minutes=PENDING_MINUTES)
+
+
+def _drop(*which: ColumnElement[bool]) -> None:
+    session().execute(delete(_M).where(*which), execution_options={"synchronize_session": False})
+
+
+def _hold_pause(user: IAMUserAccount, method: str) -> None:
+    # Whatever the session and the destination: else a person could have messages sent to
+    # any number, one after the other (AT-085).
+    begun = select(_M).where(*_unconfirmed(user, method), _M.created_at > _oldest())
+    for row in session().scalars(begun.order_by(_M.id)).all():
+        services_challenges.refuse_too_soon(user, row)
+
+
+def _checked(name: str) -> str:
+    return check_display_name(name, field="name", longest=MAX_NAME)
 
 
 def _check_allowed(user: IAMUserAccount, method: str) -> None:
@@ -236,20 +271,21 @@ def _refuse_known(user: IAMUserAccount, method: str, destination: str) -> None:
         raise InvalidInput(_("You already use this one"), code="mfa.known", field="destination")
 
 
-def _pending_or_gone(user: IAMUserAccount, method: str) -> IAMMfaMethod:
-    row = pending(user, method)
+def _pending_or_gone(user: IAMUserAccount, method: str, session_id: UUID | None) -> IAMMfaMethod:
+    row = pending(user, method, session_id=session_id)
     if row is None:
         raise NotFound(_("That took too long. Please start again"), code="mfa.enrolment_gone")
     return row
 
 
 def _turn_on(attempt: Attempt, name: str) -> IAMMfaMethod:
-    values = {"confirmed_at": attempt.at} | ({"name": name} if name else {})
+    values = {"confirmed_at": attempt.at, "session_id": None} | ({"name": name} if name else {})
     result = session().execute(
         update(_M)
         .where(
             _M.id == attempt.method_id,
             _M.user_id == attempt.user_id,
+            _M.session_id == attempt.session_id,
             _M.confirmed_at.is_(None),
         )
         .values(**values)
@@ -260,6 +296,23 @@ def _turn_on(attempt: Attempt, name: str) -> IAMMfaMethod:
     return session().scalars(
         select(_M).where(_M.id == attempt.method_id).execution_options(populate_existing=True)
     ).one()  # fmt: skip
+
+
+def _ask_for_it(row: IAMMfaMethod) -> None:
+    # Other sign-ins that were to enrol a factor must show this one instead: whoever knows
+    # the password alone would add their own (AT-074).
+    if not reaches(assurance_of(row.method), AAL2):
+        return
+    session().execute(
+        update(IAMAuthSession)
+        .where(
+            IAMAuthSession.user_id == row.user_id,
+            IAMAuthSession.state == PENDING,
+            IAMAuthSession.stage == services_policy.ENROL,
+        )
+        .values(stage=services_policy.MFA)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _tell(user: IAMUserAccount, row: IAMMfaMethod, actor: Actor) -> None:

@@ -6,6 +6,7 @@ the one sign-in gate in `services_login.py`.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from ..authz.grants import Grants
@@ -33,6 +34,13 @@ def mfa_policy(grants: Grants, actor_type: str) -> str:
     if actor_type in settings.MFA_REQUIRED_ACTOR_TYPES:
         wanted.append("required")
     return max(wanted, key=_STRICTNESS.index)
+
+
+def in_grace(until: datetime | None, at: datetime) -> bool:
+    """Return whether enrolment may be put off at `at`; a time not yet begun counts as open."""
+    if not MfaSettings.current().MFA_GRACE_DAYS:
+        return False
+    return until is None or at < until
 
 
 def missing_stage(

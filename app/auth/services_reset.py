@@ -8,23 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 from ..audit import events
 from ..audit.services_audit import record
+from ..core import clock, rng
 from ..core.actor import Actor
-from ..core.db import end_read, transaction
-from ..core.errors import TooManyAttempts
+from ..core.crypto import token_digest
+from ..core.db import end_read, session, transaction
 from ..core.i18n import speaking
+from ..core.ids import new_id
 from ..notify import messages
-from ..risk import services_limits
+from ..risk import services_devices, services_limits
+from ..risk.models import IAMThrottle
 from ..risk.services_limits import Bucket, bucket
 from . import services_links, services_notices, services_password, services_sessions
-from .identity import canonical_username, mask_identifier
+from .identity import mask_identifier
 from .links import public_url
 from .liveness import ACTIVE, INVITED, may_set_password
 from .models import IAMUserAccount
 from .services_directory import find_by_login
 from .services_links import RESET, SET
+from .services_login import name_key
 from .settings_password import PasswordSettings
 
 
@@ -36,10 +41,13 @@ def request_reset(identifier: str, *, actor: Actor) -> None:
     """
     services_limits.charge_all([Bucket("reset.ip", services_limits.network_of(actor.ip))])
     user = find_by_login(identifier)
+    found = user.id if user is not None else None
     end_read()
-    allowed = _reset_allowed(identifier, actor)
+    allowed = _reset_allowed(found, identifier, actor)
     with transaction():
-        known = user is not None and _can_reset(user)
+        user = find_by_login(identifier)  # again: the charge let go of the first reading
+        stand_in = _stand_in(actor)
+        known = _can_reset(user or stand_in) and user is not None
         record(
             events.PASSWORD_RESET_REQUESTED,
             resource=user,
@@ -47,22 +55,17 @@ def request_reset(identifier: str, *, actor: Actor) -> None:
             identifier=mask_identifier(identifier) if user is None else user.username,
             known=known,
         )
-        if user is not None and known and allowed:
-            send_reset_link(user, actor=actor)
+        if user is not None and known and allowed and user.id == found:
+            with session().begin_nested():
+                send_reset_link(user, actor=actor)
+        else:
+            _throw_away(stand_in, actor)
 
 
 def send_reset_link(user: IAMUserAccount, *, actor: Actor) -> None:
     """Queue a reset link to the stored address; older links die."""
     minutes = PasswordSettings.current().PASSWORD_RESET_MINUTES
-    _send_link(
-        user,
-        RESET,
-        timedelta(minutes=minutes),
-        lambda address, link: messages.password_reset_link(
-            address, link=link, minutes=minutes, brand=services_notices.brand()
-        ),
-        actor,
-    )
+    _send_link(user, RESET, timedelta(minutes=minutes), _reset_message, actor)
 
 
 def send_set_password_link(user: IAMUserAccount, *, actor: Actor) -> None:
@@ -95,7 +98,7 @@ def redeem(token: str, password: str, *, actor: Actor) -> None:
         services_password.store(user, new, actor)
         _activate(user, actor)
         services_sessions.revoke_all(user.id, "password_reset", actor=actor)
-        services_limits.clear_all(_own_buckets(user, actor))
+        services_limits.clear_all(_own_buckets(user, actor))  # a new authenticator (NIST 3.2.2)
         record(events.PASSWORD_RESET_COMPLETED, resource=user, actor=actor, purpose=row.purpose)
 
 
@@ -113,13 +116,50 @@ def _activate(user: IAMUserAccount, actor: Actor) -> None:
     )
 
 
-def _reset_allowed(identifier: str, actor: Actor) -> bool:
-    name = canonical_username(identifier)
-    try:
-        services_limits.charge_all([bucket("reset.account", name, actor=actor)])
-    except TooManyAttempts:
-        return False
-    return True
+def _reset_allowed(found: UUID | None, identifier: str, actor: Actor) -> bool:
+    # One count for every alias of an account, and never a word of it.
+    whose = found or name_key(identifier)
+    mine = bucket("reset.account", whose, actor=actor, silent=True)
+    return services_limits.charge_all([mine]) is None
+
+
+def _reset_message(address: str, link: str) -> messages.Message:
+    minutes = PasswordSettings.current().PASSWORD_RESET_MINUTES
+    brand = services_notices.brand()
+    return messages.password_reset_link(address, link=link, minutes=minutes, brand=brand)
+
+
+def _stand_in(actor: Actor) -> IAMUserAccount:
+    """Return an account that is never stored, to do the work of a reset for."""
+    return IAMUserAccount(
+        id=new_id(),
+        tenant_id=actor.tenant_id,
+        username="nobody",
+        email="nobody@reset.invalid",  # RFC 2606: no mail ever goes there
+        status=ACTIVE,
+        password_hash="-",  # noqa: S106 - no password; it says that there is one
+    )
+
+
+def _throw_away(stand_in: IAMUserAccount, actor: Actor) -> None:
+    """Do all that a link costs, statement by statement, and take it back (AT-011)."""
+    with session().begin_nested() as point:
+        services_links.drop(stand_in)
+        token = rng.token()
+        # In place of the link's row, which needs an account to belong to.
+        session().add(
+            IAMThrottle(
+                id=UUID(bytes=token_digest(token)[:16]),
+                tenant_id=actor.tenant_id,
+                scope="reset.nobody",
+                count=0,
+                updated_at=clock.now(),
+            )
+        )
+        link = public_url("iam_auth.password_reset", token=token)
+        services_notices.send(stand_in, _reset_message(str(stand_in.email), link), actor=actor)
+        session().flush()
+        point.rollback()
 
 
 def _can_reset(user: IAMUserAccount) -> bool:
@@ -130,7 +170,14 @@ def _can_reset(user: IAMUserAccount) -> bool:
 
 def _own_buckets(user: IAMUserAccount, actor: Actor) -> list[Bucket]:
     scopes = ("login.account", "password.absolute", "reauth")
-    return [bucket(scope, user.id, actor=actor) for scope in scopes]
+    names = {name_key(name) for name in (user.username, user.email) if name}
+    devices = [device.id for device in services_devices.list_devices(user.id)]
+    return [
+        *(bucket(scope, user.id, actor=actor) for scope in scopes),
+        *(bucket("login.name", name, actor=actor) for name in names),
+        *(bucket("login.device", device, actor=actor) for device in devices),
+        *(bucket("password.absolute", user.id, device, actor=actor) for device in devices),
+    ]
 
 
 def _send_link(

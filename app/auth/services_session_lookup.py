@@ -19,6 +19,7 @@ from ..tenancy.models import IAMTenant
 from .liveness import may_act
 from .models import IAMAuthSession, IAMUserAccount
 from .principal import Principal
+from .services_policy import in_grace, mfa_policy
 from .settings import AuthSettings
 
 ACTIVE, PENDING, EXPIRED, REVOKED, SUSPENDED = (
@@ -41,7 +42,7 @@ _LOOKUP = (
         )),
         *(_USER.c[name] for name in (
             "username", "display_name", "first_name", "last_name", "actor_type", "parent_id",
-            "status", "language", "timezone",
+            "status", "language", "timezone", "mfa_grace_until",
         )),
         _USER.c.authz_version.label("user_version"),
         _TENANT.c.status.label("tenant_status"),
@@ -64,7 +65,8 @@ def find(token: str | None, ip: str | None) -> Principal | None:
     at = clock.now()
     if row is None or not _is_live(row, ip, at):
         return None
-    return _principal(row, at)
+    person = _principal(row, at)
+    return person if _is_strong_enough(person, row.mfa_grace_until, at) else None
 
 
 def is_idle(row: Any, at: datetime) -> bool:
@@ -78,6 +80,16 @@ def _is_live(row: Any, ip: str | None, at: datetime) -> bool:
     if not may_act(row.status, row.tenant_status):
         return False
     return row.ip == ip or not AuthSettings.current().SESSION_BIND_IP
+
+
+def _is_strong_enough(person: Principal, grace_until: datetime | None, at: datetime) -> bool:
+    # A role given to somebody who is signed in by password alone must not work before
+    # the factor it demands was shown: the session ends for them, the next sign-in asks.
+    if not person.is_authenticated or person.meets("aal2"):
+        return True
+    if mfa_policy(person.grants, person.actor_type) != "required":
+        return True
+    return in_grace(grace_until, at)
 
 
 def _principal(row: Any, at: datetime) -> Principal:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, insert, select, update
 
 from ..audit import events
 from ..audit.services_audit import record
@@ -254,8 +254,7 @@ def revoke(session_id: UUID, reason: str, *, actor: Actor) -> None:
 
 def revoke_all(user_id: UUID, reason: str, *, except_id: UUID | None = None, actor: Actor) -> int:
     """End every session of a user, pending ones too, but for `except_id`; return how many."""
-    found = session().execute(select(_S.id).where(_S.user_id == user_id, _S.state.in_(LIVE)))
-    ended = _end([row.id for row in found if row.id != except_id], reason)
+    ended = _end_where(_S.user_id == user_id, except_id, reason)
     if ended:
         record(
             events.SESSION_REVOKED,
@@ -270,8 +269,7 @@ def revoke_all(user_id: UUID, reason: str, *, except_id: UUID | None = None, act
 
 def revoke_device(device_id: UUID, *, except_id: UUID | None = None, actor: Actor) -> int:
     """End the sessions of one device; return how many."""
-    found = session().execute(select(_S.id).where(_S.device_id == device_id, _S.state.in_(LIVE)))
-    ended = _end([row.id for row in found if row.id != except_id], "device_revoked")
+    ended = _end_where(_S.device_id == device_id, except_id, "device_revoked")
     if ended:
         record(
             events.SESSION_REVOKED,
@@ -293,11 +291,16 @@ def _live_of(user_id: UUID) -> Any:
 
 
 def _end(session_ids: list[UUID], reason: str) -> int:
-    if not session_ids:
-        return 0
+    return _end_where(_S.id.in_(session_ids), None, reason) if session_ids else 0
+
+
+def _end_where(which: ColumnElement[bool], except_id: UUID | None, reason: str) -> int:
+    # One UPDATE by condition, never a list read before: in a transaction that repeats its
+    # reads, a session that was opened meanwhile would be missing from the list (AT-459).
+    others = [] if except_id is None else [_S.id != except_id]
     statement = (
         update(_S)
-        .where(_S.id.in_(session_ids), _S.state.in_(LIVE))
+        .where(which, _S.state.in_(LIVE), *others)
         .values(state=REVOKED, revoke_reason=reason, logout_time=clock.now())
         .execution_options(synchronize_session=False)
     )

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from .grants import GLOBAL, ORGANIZATION, OWN, TENANT, MfaPolicy
 
+ADMIN_ACCESS = "admin:access"
+"""Opens the administration pages: whoever holds it needs a second factor (D6)."""
 SUPER_ADMIN, TENANT_ADMIN = "super_admin", "tenant_admin"
 ADMINISTRATORS = frozenset({SUPER_ADMIN, TENANT_ADMIN})
 """Roles of which a tenant always keeps one active holder."""
@@ -37,17 +39,21 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class SystemRole:
-    """A role that exists in every tenant and cannot be changed there."""
+    """A role that exists in every tenant and cannot be changed there.
+
+    `harmless`: the name opens nothing anywhere, so whoever may give roles may give it.
+    """
 
     name: str
     description: str
     parent: str | None = None
     mfa_policy: MfaPolicy = "optional"
     permissions: Mapping[str, str] = field(default_factory=dict)
+    harmless: bool = False
 
 
 PERMISSIONS: tuple[Permission, ...] = (
-    Permission("admin:access", "Open the administration pages"),
+    Permission(ADMIN_ACCESS, "Open the administration pages"),
     Permission("tenant:read", "See the tenant and its name, type and status"),
     Permission("tenant:update", "Rename the tenant and change its details"),
     Permission("organization:read", "See organizations"),
@@ -93,6 +99,7 @@ SYSTEM_ROLES: tuple[SystemRole, ...] = (
         "viewer",
         "Looks, changes nothing; sees their own account and sessions",
         permissions=_OWN,
+        harmless=True,
     ),
     SystemRole(
         "editor",
@@ -103,6 +110,7 @@ SYSTEM_ROLES: tuple[SystemRole, ...] = (
         "operator",
         "Runs the service from day to day: sessions, messages, settings in force",
         parent="viewer",
+        mfa_policy="required",
         permissions=_in(
             TENANT,
             "admin:access",
@@ -117,6 +125,7 @@ SYSTEM_ROLES: tuple[SystemRole, ...] = (
         "developer",
         "Integrates applications: reads settings, roles and the tenant",
         parent="viewer",
+        mfa_policy="required",
         permissions=_in(TENANT, "admin:access", "tenant:read", "role:read", "settings:read"),
     ),
     SystemRole(
@@ -187,3 +196,4 @@ SYSTEM_ROLES: tuple[SystemRole, ...] = (
         permissions=_in(GLOBAL, *NAMES),
     ),
 )
+HARMLESS = frozenset(item.name for item in SYSTEM_ROLES if item.harmless)

@@ -8,7 +8,7 @@ from typing import Any
 from wtforms import SelectField, StringField, TextAreaField
 from wtforms.validators import InputRequired, Length, Optional, Regexp
 
-from ..auth.forms import IAMForm
+from ..auth.forms import IAMForm, plain_name
 from ..core.errors import InvalidInput
 from ..core.i18n import _
 from ..core.i18n import lazy as _l
@@ -31,6 +31,10 @@ POLICY_LABELS = {
 FIELD = "permission-"
 
 
+def _on_one_line(text: Any) -> Any:
+    return " ".join(text.splitlines()) if isinstance(text, str) else text
+
+
 class RoleEditForm(IAMForm):
     """A role's name, description, parent and MFA policy; its permissions are read beside it."""
 
@@ -45,7 +49,9 @@ class RoleEditForm(IAMForm):
             ),
         ],
     )
-    description = TextAreaField(_l("Description"), [Optional(), Length(max=255)])
+    description = TextAreaField(
+        _l("Description"), [Optional(), Length(max=255), plain_name], filters=[_on_one_line]
+    )
     parent_id = SelectField(_l("Inherits from"), [Optional()])
     mfa_policy = SelectField(_l("Second factor"), [Optional()])
 

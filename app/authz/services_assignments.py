@@ -34,6 +34,7 @@ from .services_guards import (
     administrator_roles,
     bump_user,
     guard_last_admin,
+    guard_names,
     guard_rights,
     guard_super_admin,
     refuse,
@@ -76,8 +77,8 @@ def assign_role(
 ) -> IAMUserRole:
     """Give a person a role, or change how they hold it; `scope` is the whole tenant at first.
 
-    Raises Forbidden where the acting person lacks one of its rights in that scope
-    or is the person themselves, NotFound for a foreign id, InvalidInput,
+    Raises Forbidden where the acting person lacks its name, or one of its rights in
+    that scope, or is the person themselves, NotFound for a foreign id, InvalidInput,
     LastAdministrator where the change would demote the last one.
     """
     tree = _guard_actor(user, role, actor_grants=actor_grants, actor=actor)
@@ -163,6 +164,9 @@ def _guard_actor(
     tree = role_tree()
     names = {node.name for node in lineage(tree, role.id)}
     guard_super_admin(names, role=role.name, actor_grants=actor_grants, actor=actor)
+    # Taking counts too: an editor made nobody first could be taken over after that.
+    if actor.user_id != user.id:
+        guard_names(names, role=role.name, actor_grants=actor_grants, actor=actor)
     return tree
 
 

@@ -20,7 +20,8 @@ from sqlalchemy import select
 
 from ..core.db import session, transaction_open
 from ..core.scoping import tenant_scope
-from .grants import BY_ORGANIZATION, Grants, Right
+from .catalogue import ADMIN_ACCESS
+from .grants import BY_ORGANIZATION, Grants, MfaPolicy, Right
 from .hierarchy import MAX_DEPTH, Node, RolePermissions, Tree, lineage, role_rights, strictest
 from .models import IAMPermission, IAMRole, IAMRolePermission, IAMUserRole
 from .neighbours import account, organization
@@ -161,11 +162,18 @@ def _resolve(user_id: UUID, at: datetime) -> Grants:
     return Grants(
         roles=found.roles,
         permissions=_frozen(scopes),
-        mfa_policy=strictest(found.policies),
+        mfa_policy=_policy(found),
         organization_ids=own,
         valid_until=found.valid_until,
         organization_permissions=_frozen(spread),
     )
+
+
+def _policy(found: _Found) -> MfaPolicy:
+    # A role of the tenant's own may call itself "off": the pages it opens decide (AT-489).
+    if any(right.permission == ADMIN_ACCESS for right in found.rights):
+        return "required"
+    return strictest(found.policies)
 
 
 def _organizations(

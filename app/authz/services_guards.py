@@ -19,16 +19,15 @@ from ..core.actor import Actor
 from ..core.db import session
 from ..core.errors import Forbidden, IAMError, NotFound
 from ..core.scoping import current_tenant_id
-from .catalogue import ADMINISTRATORS, NAMES, SUPER_ADMIN
+from .catalogue import ADMINISTRATORS, HARMLESS, NAMES, SUPER_ADMIN
 from .errors import LastAdministrator, OwnRights, RightsExceeded, SystemRoleFixed
-from .grants import TENANT_WIDE, Grants, Right
+from .grants import GLOBAL, TENANT_WIDE, Grants, Right
 from .hierarchy import Tree, lineage
 from .models import IAMRole, IAMUserRole
 from .neighbours import account, tenant
 from .services_grants import rights_of, role_tree
 
 ACTIVE = "active"
-_OURS = frozenset(NAMES)
 
 
 def bump_tenant() -> None:
@@ -125,6 +124,38 @@ def guard_rights(
             refuse(RightsExceeded(), reason=reason, role=role, actor=actor)
 
 
+def is_administrator(grants: Grants) -> bool:
+    """Return whether a person administers the whole tenant, and so gives any role's name."""
+    tenant_wide = grants.organizations_for("role:assign") is None
+    return tenant_wide and grants.has_any_role(*ADMINISTRATORS)
+
+
+def holds_names(grants: Grants, names: Iterable[str]) -> bool:
+    """Return whether a person may deal in roles of these names: `guard_names` as a question."""
+    return not _names_lacking(grants, names)
+
+
+def guard_names(
+    names: Iterable[str], *, role: str, actor_grants: Grants | None, actor: Actor
+) -> None:
+    """Refuse to deal in a role whose name the acting person lacks (AT-375, K4).
+
+    Hosts ask for roles by name: a role without one permission of ours may open
+    everything there. Give it the names of the role and of all it inherits from.
+    """
+    if is_system(actor_grants, actor):
+        return
+    for name in _names_lacking(actor_grants or Grants(), names):
+        refuse(RightsExceeded(), reason=f"lacks the role {name}", role=role, actor=actor)
+
+
+def _names_lacking(grants: Grants, names: Iterable[str]) -> list[str]:
+    lacking = sorted(set(names) - grants.roles - HARMLESS)
+    if is_administrator(grants):
+        return [name for name in lacking if name == SUPER_ADMIN]
+    return lacking
+
+
 def guard_super_admin(
     names: Iterable[str], *, role: str, actor_grants: Grants | None, actor: Actor
 ) -> None:
@@ -136,22 +167,32 @@ def guard_super_admin(
 
 
 def guard_outranks(user_id: UUID, *, actor_grants: Grants | None, actor: Actor) -> None:
-    """Refuse to administer an account that has administrative rights the actor lacks.
+    """Refuse to administer an account that has a role or a right the actor lacks.
 
-    Otherwise a user manager could reset an administrator's password and factors,
-    and sign in as them. Rights of the host's own are no matter here.
+    Otherwise a user manager could reset the password and factors of an administrator,
+    or of an editor of the host's, and sign in as them. Rights of the host's own shield
+    nobody from an administrator, who holds only ours.
     """
     if is_system(actor_grants, actor) or user_id == actor.user_id:
         return
     roles, rights, parent_id = rights_of(user_id, clock.now())
     guard_super_admin(roles, role="", actor_grants=actor_grants, actor=actor)
+    guard_names(roles, role="", actor_grants=actor_grants, actor=actor)
+    held = actor_grants or Grants()
     guard_rights(
-        (right for right in rights if right.permission in _OURS),
+        (right for right in rights if not _of_the_host(right, held)),
         role="",
         target_parent_id=parent_id,
         actor_grants=actor_grants,
         actor=actor,
     )
+
+
+def _of_the_host(right: Right, held: Grants) -> bool:
+    # What an administrator need not hold to administer its holder; never across tenants.
+    if right.permission in NAMES or not is_administrator(held):
+        return False
+    return right.scope != GLOBAL or held.has_role(SUPER_ADMIN)
 
 
 def guard_last_admin(user_id: UUID, actor: Actor) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .services_assignments import HeldRole, assign_role, revoke_role, roles_of
 from .services_grants import forget, resolve
-from .services_guards import bump_user, guard_last_admin, guard_outranks
+from .services_guards import bump_user, guard_last_admin, guard_outranks, holds_names
 from .services_roles import (
     MFA_POLICIES,
     HeldPermission,
@@ -42,6 +42,7 @@ __all__ = [
     "get_role",
     "guard_last_admin",
     "guard_outranks",
+    "holds_names",
     "list_permissions",
     "list_roles",
     "member_count",

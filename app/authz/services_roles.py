@@ -21,7 +21,6 @@ from ..core.actor import Actor
 from ..core.db import session
 from ..core.errors import InvalidInput, NotFound
 from ..core.i18n import N_
-from .catalogue import SUPER_ADMIN
 from .errors import RoleCycle, RoleInUse, RoleNameTaken
 from .grants import Grants, Right
 from .hierarchy import (
@@ -39,8 +38,10 @@ from .services_grants import role_permissions, role_tree
 from .services_guards import (
     bump_tenant,
     guard_editable,
+    guard_names,
     guard_rights,
     guard_super_admin,
+    holds_names,
     require,
 )
 
@@ -109,7 +110,7 @@ def permissions_of(role: IAMRole) -> list[HeldPermission]:
 
 
 def roles_within(actor_grants: Grants, *, parent_of: IAMRole | None = None) -> list[IAMRole]:
-    """Return the roles that a person holds all rights of, and so may offer.
+    """Return the roles that a person holds, or administers, with all rights: those they may give.
 
     With `parent_of`, those that this role could inherit from without a cycle.
     """
@@ -119,7 +120,7 @@ def roles_within(actor_grants: Grants, *, parent_of: IAMRole | None = None) -> l
 
     def fits(role: IAMRole) -> bool:
         names = {node.name for node in lineage(tree, role.id)}
-        if SUPER_ADMIN in names and not actor_grants.has_role(SUPER_ADMIN):
+        if not holds_names(actor_grants, names):
             return False
         return all(actor_grants.covers(right) for right in role_rights(tree, held, role.id))
 
@@ -276,6 +277,7 @@ def _guard_parent(
         raise RoleCycle(N_("Roles cannot inherit over so many levels"), field="parent_id")
     names = {node.name for node in above}
     guard_super_admin(names, role=role, actor_grants=actor_grants, actor=actor)
+    guard_names(names, role=role, actor_grants=actor_grants, actor=actor)
     held = role_permissions([node.id for node in above])
     rights = role_rights(tree, held, parent_id)
     guard_rights(rights, role=role, actor_grants=actor_grants, actor=actor)

@@ -14,7 +14,7 @@ from .runtime import CoreSettings
 _SAMPLES = {"changeme", "change-me", "secret", "dev", "development", "test", "password"}
 _SHORTEST = 32
 # Runs without an app: the command line needs one that starts.
-NEW_SECRET_KEY = "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+_MAKE_KEY = "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
 
 
 def adopt_secret_key(app: Flask, settings: CoreSettings) -> None:
@@ -24,7 +24,7 @@ def adopt_secret_key(app: Flask, settings: CoreSettings) -> None:
     if settings.FLASK_SECRET_KEY_FALLBACKS:
         app.config["SECRET_KEY_FALLBACKS"] = list(settings.FLASK_SECRET_KEY_FALLBACKS)
     if not app.config.get("SECRET_KEY"):
-        raise Misconfigured(f"FLASK_SECRET_KEY is missing: make one with {NEW_SECRET_KEY}")
+        raise Misconfigured(f"FLASK_SECRET_KEY is missing: make one with {_MAKE_KEY}")
 
 
 def build_keyring(app: Flask, settings: CoreSettings) -> tuple[KeyRing, list[str]]:

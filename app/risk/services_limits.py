@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -50,15 +50,20 @@ _RETRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """Failures in a row: `free` pass, then delays double from `delay` up to `longest`."""
+    """Failures in a row: `free` pass, then delays double from `delay` up to `longest`.
+
+    `ends` closes it for good at the absolute limit; a counter that is no authenticator's
+    (a typed name) only delays.
+    """
 
     free: int
     delay: timedelta
     longest: timedelta
+    ends: bool = True
 
     def block_after(self, count: int, at: datetime) -> datetime | None:
         """Return until when the next attempt is refused once `count` were made."""
-        if count >= ABSOLUTE_FAILURES:
+        if self.ends and count >= ABSOLUTE_FAILURES:
             return at + _FOREVER
         if count < self.free:
             return None
@@ -76,11 +81,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One counter: a scope and whom it counts."""
+    """One counter: a scope and whom it counts.
+
+    A `silent` one must not show in the answer: its refusal is returned, not raised.
+    """
 
     scope: str
     key: str
     tenant_id: UUID = NO_TENANT
+    silent: bool = False
 
     @property
     def id(self) -> UUID:
@@ -92,6 +101,13 @@ class Bucket:
 Policy = Streak | Window
 
 
+class Refusal(NamedTuple):
+    """A counter that is exceeded, and for how many seconds still."""
+
+    scope: str
+    retry_after: int
+
+
 def _policies(settings: RiskSettings) -> Mapping[str, Policy]:
     streak = Streak(
         settings.MAX_LOGIN_ATTEMPTS,
@@ -100,6 +116,7 @@ def _policies(settings: RiskSettings) -> Mapping[str, Policy]:
     )
     quarter, hour = timedelta(minutes=15), timedelta(hours=1)
     return {
+        "login.name": replace(streak, ends=False),
         "login.account": streak,
         "login.device": streak,
         "reauth": streak,
@@ -119,24 +136,30 @@ def charge(scope: str, *keys: Any, actor: Actor) -> None:
     charge_all([bucket(scope, *keys, actor=actor)])
 
 
-def bucket(scope: str, *keys: Any, actor: Actor) -> Bucket:
+def bucket(scope: str, *keys: Any, actor: Actor, silent: bool = False) -> Bucket:
     """Return the bucket of `keys` in the actor's tenant."""
-    return Bucket(scope, ":".join(str(key) for key in keys), actor.tenant_id)
+    return Bucket(scope, ":".join(str(key) for key in keys), actor.tenant_id, silent)
 
 
-def charge_all(buckets: Iterable[Bucket]) -> None:
+def charge_all(buckets: Iterable[Bucket]) -> Refusal | None:
     """Count one attempt on every bucket, or refuse and count none.
 
-    Raises TooManyAttempts with the longest wait; `details["scope"]` names the bucket.
+    Where only silent buckets refuse, the others are counted and the refusal returned:
+    the caller answers as after a wrong guess and checks nothing. Raises TooManyAttempts
+    with the longest wait; `details["scope"]` names the bucket.
     """
     if transaction_open():
         raise RuntimeError("a charge commits on its own, before the work begins")
     by_id = {item.id: item for item in buckets}
     refused = _with_retry(lambda: _charge_once(by_id))
-    if refused:
-        scope, until = max(refused.items(), key=lambda item: item[1])
-        wait = int((until - clock.now()).total_seconds()) + 1
-        raise TooManyAttempts(retry_after=min(wait, 86400), scope=scope)
+    shown = {row_id: until for row_id, until in refused.items() if not by_id[row_id].silent}
+    if not refused:
+        return None
+    row_id, until = max((shown or refused).items(), key=lambda item: item[1])
+    wait = min(int((until - clock.now()).total_seconds()) + 1, 86400)
+    if shown:
+        raise TooManyAttempts(retry_after=wait, scope=by_id[row_id].scope)
+    return Refusal(by_id[row_id].scope, wait)
 
 
 def clear(scope: str, *keys: Any, actor: Actor) -> None:
@@ -201,7 +224,7 @@ def _named(ids: Iterable[UUID]) -> dict[str, UUID]:
     return {f"id_{n}": row_id for n, row_id in enumerate(ids)}
 
 
-def _with_retry(work: Callable[[], dict[str, datetime]]) -> dict[str, datetime]:
+def _with_retry(work: Callable[[], dict[UUID, datetime]]) -> dict[UUID, datetime]:
     for attempt in range(_RETRIES):
         try:
             with transaction():
@@ -213,7 +236,7 @@ def _with_retry(work: Callable[[], dict[str, datetime]]) -> dict[str, datetime]:
     raise AssertionError("unreachable")
 
 
-def _charge_once(buckets: Mapping[UUID, Bucket]) -> dict[str, datetime]:
+def _charge_once(buckets: Mapping[UUID, Bucket]) -> dict[UUID, datetime]:
     at = clock.now()
     rows = _locked_rows(buckets, at)
     policies = _policies(RiskSettings.current())
@@ -221,9 +244,17 @@ def _charge_once(buckets: Mapping[UUID, Bucket]) -> dict[str, datetime]:
     for row in rows:
         until = _blocked_until(row, policies[row["scope"]], at)
         if until is not None:
-            refused[row["scope"]] = until
-    if not refused:
-        _write([_counted(row, policies[row["scope"]], at) for row in rows])
+            refused[row["id"]] = until
+    if all(buckets[row_id].silent for row_id in refused):
+        # Refused in silence, the silent ones stand still: nothing is checked, so nothing
+        # fails. They are written all the same, or the missing write would show.
+        still = {row_id for row_id in buckets if refused and buckets[row_id].silent}
+        _write(
+            [
+                dict(row) if row["id"] in still else _counted(row, policies[row["scope"]], at)
+                for row in rows
+            ]
+        )
     return refused
 
 

@@ -82,10 +82,10 @@ class Watch:
     written: set[str] = field(default_factory=set)
     transactions: int = 0
 
-    def statement(self, conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        """Note one statement of an open transaction."""
+    def statement(self, conn: Any, cursor: Any, statement: str, *_rest: Any) -> None:
+        """Note one statement of an open transaction; one that met no row wrote nothing."""
         write = read(statement)
-        if write is not None:
+        if write is not None and cursor.rowcount != 0:
             self.open.setdefault(id(conn), []).append(write)
 
     def commit(self, conn: Any) -> None:
@@ -114,7 +114,7 @@ def watch(app: Flask) -> Iterator[Watch]:
     watching = Watch()
     engine = app.extensions["sqlalchemy"].engine
     hooks: dict[str, Callable[..., None]] = {
-        "before_cursor_execute": watching.statement,
+        "after_cursor_execute": watching.statement,
         "commit": watching.commit,
         "rollback": watching.rollback,
     }
@@ -283,9 +283,9 @@ def test_a_write_without_evidence_is_seen(make_user, tenant, watch: Watch) -> No
 
 
 def test_listed_columns_need_no_evidence_but_others_beside_them_do(
-    make_user, tenant, watch: Watch
+    app, make_user, sign_in, tenant, watch: Watch
 ) -> None:
-    make_user("ann")
+    sign_in(app.test_client(), make_user("ann"))
     watch.complaints.clear()
     for values in ({"last_activity_at": clock.now()}, {"revoke_reason": "x"}):
         with tenant_scope(tenant), transaction():

@@ -12,7 +12,8 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from app.auth.models import IAMRole, IAMRolePermission
+from app.auth import services_accounts
+from app.auth.models import IAMMfaMethod, IAMOutbox, IAMRole, IAMRolePermission
 from app.authz import services_rbac as rbac
 from app.core import clock
 from app.core.actor import Actor, system_actor
@@ -386,3 +387,39 @@ def test_members_are_counted(desk: Desk, make_user: Callable[..., Someone]) -> N
     assert role is not None
     page = desk.client.get(f"/admin/roles/{role.id}").text
     assert re.search(r"Members</dt><dd>(<a [^>]*>)?2(</a>)?</dd>", page)
+
+
+def test_at_375_a_user_manager_cannot_take_over_an_editor(
+    desk_of: Callable[..., Desk], make_user: Callable[..., Someone], tenant: UUID, audit_rows: Any
+) -> None:
+    editor = make_user("ed", roles=["editor"], mfa="totp")
+    client = desk_of("user_manager", username="uma").client
+    page = f"/admin/users/{editor.id}"
+    mail = {"username": "ed", "email": "mine@example.org", "actor_type": "end_user"}
+    assert post(client, f"{page}/edit", mail).status_code == 403
+    assert post(client, f"{page}/password-link", page="/admin/users/new").status_code == 403
+    reason = {"reason": "Asked for on the phone"}
+    assert post(client, f"{page}/reset-factors", reason).status_code == 403
+    session().rollback()
+    with tenant_scope(tenant):
+        user = services_accounts.get_user(editor.id)
+        methods = list(session().scalars(select(IAMMfaMethod.method)))
+        assert session().scalar(select(IAMOutbox.id)) is None
+    assert (user.email, user.status) == ("ed@example.com", "active")
+    assert methods.count("totp") == 2
+    assert len(audit_rows("ROLE_CHANGE_REFUSED")) == 3
+
+
+def test_at_489_admin_access_demands_a_second_factor(
+    app: Any,
+    make_role: Callable[..., UUID],
+    make_user: Callable[..., Someone],
+    sign_in: Callable[..., Any],
+) -> None:
+    make_role("front_desk", permissions={"admin:access": "tenant"}, mfa_policy="off")
+    for name, role in (("fay", "front_desk"), ("otto", "operator"), ("dev", "developer")):
+        client = app.test_client()
+        sign_in(client, make_user(name, roles=[role]))
+        answer = client.get("/admin")
+        assert answer.status_code == 303, role
+        assert "/mfa/" in answer.headers["Location"]

@@ -114,7 +114,7 @@ def test_at_135_nobody_ends_another_persons_session_from_their_own_page(
 def test_l2_an_operator_does_not_sign_out_an_administrator(app, make_user, sign_in, client, tenant):
     boss = make_user("boss", roles=["tenant_admin"], mfa="totp")
     theirs = browser_of(app, sign_in, boss)
-    sign_in(client, make_user("op", roles=["operator"]))
+    sign_in(client, make_user("op", roles=["operator"], mfa="totp"))
     url = f"/admin/sessions/{session_of(boss, tenant)}/end"
     assert post(client, url, page="/admin/sessions").status_code == 403
     assert theirs.get("/admin").status_code == 200

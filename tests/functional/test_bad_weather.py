@@ -71,3 +71,40 @@ def test_v5_a_connection_lost_in_the_middle_leaves_nothing_half_done(
         assert session().scalar(select(func.count()).select_from(IAMAuthSession)) == 0
     assert audit_rows("LOGIN_SUCCEEDED") == []
     assert client.get("/account").status_code == 303
+
+
+@pytest.fixture
+def service(app, database_url):
+    """Return the app as it is served: errors are answered, not raised."""
+    found = make_app(database_url, TESTING=False, IAM_ENV="development")
+    yield found
+    with found.app_context():
+        found.extensions["sqlalchemy"].engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://["},
+        {"Referer": "http://["},
+        {"Host": ".."},
+        {"Host": "a" * 64 + ".example"},
+        {"Host": "evil.example/path"},
+        {"Host": "user@evil.example"},
+    ],
+)
+def test_at_150_broken_headers_are_refused_with_our_headers(service, headers):
+    client = service.test_client()
+    token = csrf_of(client.get("/auth/login").text)
+    answer = client.post("/auth/logout", data={"csrf_token": token}, headers=headers)
+    assert answer.status_code < 500
+    assert "Content-Security-Policy" in answer.headers
+    answer = client.get("/account", headers=headers)
+    assert answer.status_code < 500
+    assert "Content-Security-Policy" in answer.headers
+
+
+def test_at_090_no_redirect_repeats_a_forged_host(service):
+    answer = service.test_client().get("/auth//login", headers={"Host": "evil.example"})
+    assert answer.status_code == 404
+    assert "evil.example" not in answer.headers.get("Location", "")

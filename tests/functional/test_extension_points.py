@@ -86,8 +86,10 @@ def test_x1_the_outbox_page_exists_in_the_demo_and_for_this_machine_only(demo, c
     assert browser.get("/dev/outbox?format=json").json == []
     away = {"REMOTE_ADDR": "10.0.0.9"}
     assert browser.get("/dev/outbox", environ_overrides=away).status_code == 404
-    forwarded = {"X-Forwarded-For": "127.0.0.1"}
-    assert browser.get("/dev/outbox", headers=forwarded).status_code == 404
+    for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        assert browser.get("/dev/outbox", headers={name: "127.0.0.1"}).status_code == 404
+    rebound = {"Host": "evil.example"}
+    assert browser.get("/dev/outbox", headers=rebound).status_code == 404
 
 
 def test_a7_a_hook_may_change_or_refuse_a_new_account(app, make_user, monkeypatch):

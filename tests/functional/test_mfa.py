@@ -20,6 +20,7 @@ from app.core.db import session, transaction
 from app.core.ids import new_id
 from app.core.scoping import tenant_scope, unscoped
 from app.notify import services_outbox
+from app.risk.models import IAMDevice
 from tests.conftest import Someone, csrf_of, post, totp_code
 
 Answer = Any
@@ -800,6 +801,138 @@ def test_at_051_the_key_is_shown_while_unconfirmed_only_and_made_by_post_only(
     assert secret not in shown.text
     assert "data-copy-text" not in shown.text
     assert shown.headers["Cache-Control"] == "no-store"
+
+
+def shown_key(client: FlaskClient, page: str) -> str | None:
+    """Return the secret that an enrolment page shows, if any."""
+    found = re.search(r'data-copy-text="([A-Z2-7]{32})"', client.get(page).text)
+    return found.group(1) if found else None
+
+
+@pytest.mark.parametrize(
+    ("page", "pending"), [("/auth/mfa/enrol/totp", True), ("/account/security/totp", False)]
+)
+def test_at_043_an_unconfirmed_key_is_bound_to_its_session(
+    app: Flask, make_user: Any, page: str, pending: bool
+) -> None:
+    ann = make_user("ann", **(ADMIN if pending else {}))
+    mine, other = app.test_client(), app.test_client()
+    for browser in (mine, other):
+        password_only(browser, ann)
+    post(mine, page, {"action": "start"})
+    assert shown_key(other, page) is None
+    post(other, page, {"action": "start"})
+    first, second = shown_key(mine, page), shown_key(other, page)
+    assert first
+    assert second
+    assert first != second
+    # Starting again replaces the row of one's own session only.
+    post(mine, page, {"action": "start"})
+    again = shown_key(mine, page)
+    assert again
+    assert again not in (first, second)
+    assert shown_key(other, page) == second
+    assert count(IAMMfaMethod) == 2
+    # A code for the key of one session confirms nothing in the other.
+    assert post(other, page, {"code": totp_code(again)}).status_code == 401
+    assert all(row.confirmed_at is None for row in rows(IAMMfaMethod))
+    token = csrf_of(other.get(page).text)
+    assert post(mine, page, {"code": totp_code(again)}).status_code == 200
+    [row] = rows(IAMMfaMethod)
+    assert (row.confirmed_at is not None, row.session_id) == (True, None)
+    # What the other session had begun is gone, and it sees nothing of what was confirmed.
+    assert shown_key(other, page) is None
+    answer = other.post(page, data={"code": totp_code(second), "csrf_token": token})
+    assert "data-copy-text" not in answer.text
+    assert count(IAMMfaMethod) == 1
+
+
+def test_at_074_a_sign_in_left_at_enrolment_adds_nothing_once_a_factor_is_there(
+    app: Flask, make_user: Any
+) -> None:
+    boss = make_user("boss", **ADMIN)
+    mine, other = app.test_client(), app.test_client()
+    for browser in (mine, other):
+        password_only(browser, boss)
+    page = "/auth/mfa/enrol/totp"
+    token = csrf_of(other.get(page).text)
+    secret, answer = enrol_totp(mine, page)
+    assert answer.status_code == 200
+    other.post(page, data={"action": "start", "csrf_token": token})
+    assert count(IAMMfaMethod) == 1
+    assert not is_signed_in(other)
+    # It goes on with the factor that is there now.
+    with clock.travel(LATER):
+        assert verify(other, totp_code(secret)).status_code == 303
+    assert is_signed_in(other)
+
+
+def test_at_043_an_unconfirmed_key_stays_with_its_session_through_a_step_up(
+    client: FlaskClient, make_user: Any, sign_in: Any
+) -> None:
+    ann = make_user("ann")
+    sign_in(client, ann)
+    page = "/account/security/totp"
+    post(client, page, {"action": "start"})
+    secret = shown_key(client, page)
+    query = {"purpose": "account.security"}
+    with clock.travel(STALE):
+        token = csrf_of(client.get("/auth/step-up", query_string=query).text)
+        data = {**query, "password": ann.password, "csrf_token": token}
+        assert client.post("/auth/step-up", data=data).status_code == 303
+        assert secret
+        assert shown_key(client, page) == secret
+
+
+def test_at_085_another_session_does_not_pass_by_the_pause_between_two_codes(
+    app: Flask, make_user: Any
+) -> None:
+    ann = make_user("ann")
+    mine, other = app.test_client(), app.test_client()
+    for browser in (mine, other):
+        password_only(browser, ann)
+    page = "/account/security/phone"
+    assert post(mine, page, {"destination": "+12025550123"}).status_code == 303
+    assert "…0123" not in other.get(page).text
+    assert post(other, page, {"destination": "+12025550199"}).status_code == 429
+    assert len(sent("sms")) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["see https://evil.example", "evil.com", "a<b>", "tab\there", "\u200b\u202e"]
+)
+def test_at_425_a_name_of_a_factor_or_device_holds_no_address(
+    client: FlaskClient, make_user: Any, sign_in: Any, name: str
+) -> None:
+    ann = make_user("ann", mfa="totp")
+    sign_in(client, ann)
+    [before] = rows(IAMMfaMethod)
+    answer = post(client, f"/account/security/factors/{before.id}/rename", {"name": name})
+    assert answer.status_code == 422
+    assert 'aria-invalid="true"' in answer.text
+    assert rows(IAMMfaMethod)[0].name == before.name
+    [device] = rows(IAMDevice)
+    url = f"/account/devices/{device.id}/rename"
+    answer = post(client, url, {"name": name}, page="/account/devices")
+    assert answer.status_code == 303
+    assert rows(IAMDevice)[0].name == device.name
+    assert "The device is renamed" not in client.get("/account/devices").text
+
+
+def test_at_425_a_name_given_at_enrolment_is_refused_beside_its_field(
+    client: FlaskClient, make_user: Any, sign_in: Any
+) -> None:
+    sign_in(client, make_user("ann"))
+    page = "/account/security/totp"
+    post(client, page, {"action": "start"})
+    secret = shown_key(client, page)
+    assert secret
+    answer = post(client, page, {"code": totp_code(secret), "name": "www.evil.example"})
+    assert answer.status_code == 422
+    assert rows(IAMMfaMethod)[0].confirmed_at is None
+    answer = post(client, page, {"code": totp_code(secret), "name": "Pi\u202exel"})
+    assert answer.status_code == 200
+    assert rows(IAMMfaMethod)[0].name == "Pixel"
 
 
 def test_d2_a_wrong_first_code_turns_nothing_on(

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from app.auth import services_account_status, services_accounts, services_directory
 from app.core import clock
@@ -13,6 +14,7 @@ from app.core.actor import system_actor
 from app.core.db import transaction
 from app.core.scoping import tenant_scope
 from app.notify import services_outbox
+from app.notify.settings import NotifySettings
 from tests.conftest import PASSWORD, post, totp_code
 
 NEW = "violet ladder under seven moons"
@@ -109,6 +111,63 @@ def test_at_011_forgot_answers_alike_for_everybody(client, make_user):
     assert {page.status_code for page in pages} == {200}
     assert len({page.text for page in pages}) == 1
     assert [item["to"] for item in mails()] == ["ann@example.com"]
+
+
+def statements_of(app, work) -> list[str]:
+    seen: list[str] = []
+
+    def note(_connection, _cursor, statement, *_more):
+        seen.append(statement)
+
+    engine = app.extensions["sqlalchemy"].engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    # Verbs alone: what stands in for the link's row goes to another table, and is taken back.
+    verbs = [text.split()[0] for text in seen]
+    return ["END" if verb in {"RELEASE", "ROLLBACK"} else verb for verb in verbs]
+
+
+def test_p1_3_forgot_costs_the_same_statements_for_everybody(app, make_user, monkeypatch):
+    make_user("ann")
+    make_user("eve", status="suspended")
+    settings = app.extensions["iam"].settings
+    worker = settings[NotifySettings].model_copy(update={"IAM_OUTBOX_MODE": "worker"})
+    monkeypatch.setitem(settings, NotifySettings, worker)
+    client = app.test_client()
+    ask(client, "warm-up")
+    costs = [statements_of(app, lambda n=n: ask(client, n)) for n in ("ann", "eve", "nobody")]
+    for _ in range(5):
+        ask(client, "ann")
+    costs.append(statements_of(app, lambda: ask(client, "ann@example.com")))  # past the cap
+    assert costs[0] == costs[1] == costs[2]
+    assert costs[3] == statements_of(app, lambda: ask(client, "nobody"))
+    assert costs[0].count("INSERT") >= 3
+    assert {item["to"] for item in mails()} == {"ann@example.com"}
+
+
+def test_p2_4_the_cap_of_resets_counts_the_account_not_the_name(client, make_user):
+    make_user("ann")
+    for name in ("ann", "ann@example.com", "ANN", "Ann@Example.com", "ann", "ann@example.com"):
+        assert ask(client, name).status_code == 200
+    assert len(mails("ann@example.com")) == 5
+
+
+def test_p1_5_a_reset_frees_the_account_its_names_and_its_devices(client, make_user, sign_in):
+    sign_in(client, make_user("ann"))
+    post(client, "/auth/logout", page="/account")
+    wrong = {"username": "ann", "password": "wrong"}
+    codes = [post(client, "/auth/login", wrong).status_code for _ in range(6)]
+    assert codes == [401] * 5 + [429]
+    client.delete_cookie("iam_device")
+    codes = [post(client, "/auth/login", wrong).status_code for _ in range(6)]
+    assert codes[-1] == 429
+    ask(client, "ann")
+    post(client, link_to("ann@example.com"), BOTH)
+    new = post(client, "/auth/login", {"username": "ann", "password": NEW})
+    assert new.status_code == 303
 
 
 def test_at_090_the_host_of_a_link_comes_from_settings(client, make_user):

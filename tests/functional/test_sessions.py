@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import event, update
 
+from app.auth import services_sessions
 from app.auth.models import IAMAuthSession, IAMUserAccount
+from app.auth.services_directory import get_user
+from app.authz import services_rbac
 from app.core import clock
 from app.core.db import session, transaction
 from app.core.scoping import tenant_scope
-from tests.conftest import PASSWORD, csrf_of, post
+from tests.conftest import ENGINE, PASSWORD, csrf_of, post
+
+REPEATABLE = {"mysql": "REPEATABLE READ", "sqlite": "SERIALIZABLE"}
 
 
 def change_user(person, tenant, **values):
@@ -195,3 +201,37 @@ def test_l3_an_authenticated_request_costs_one_query(app, client, make_user, sig
         event.remove(engine, "before_cursor_execute", count)
     selects = [text for text in statements if text.lstrip().upper().startswith("SELECT")]
     assert len(selects) == 1, statements
+
+
+def test_at_061_a_role_that_demands_a_factor_does_not_work_in_a_password_only_session(
+    client, make_user, sign_in, tenant, actor
+):
+    person = make_user("ann")
+    sign_in(client, person)
+    with tenant_scope(tenant), transaction():
+        user = get_user(person.id)
+        role = services_rbac.find_role("auditor")
+        services_rbac.assign_role(user, role, actor_grants=None, actor=actor)
+    assert client.get("/admin/audit/logs").status_code == 303
+    assert client.get("/account").status_code == 303
+    answer = post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
+    assert answer.headers["Location"] == "/auth/mfa/enrol"
+
+
+def test_at_459_every_session_ends_even_one_the_transaction_has_not_seen(
+    app, client, make_user, sign_in, tenant, actor
+):
+    person = make_user("ann")
+    with tenant_scope(tenant):
+        session().rollback()
+        session().connection(execution_options={"isolation_level": REPEATABLE[ENGINE]})
+        assert services_sessions.list_live(person.id) == []  # the snapshot begins here
+        late = threading.Thread(target=lambda: sign_in(app.test_client(), person))
+        late.start()
+        late.join()
+        if ENGINE == "sqlite":  # a writer cannot go on from an old snapshot here
+            session().rollback()
+        services_sessions.revoke_all(person.id, "password_reset", actor=actor)
+        session().commit()
+        session().rollback()
+        assert services_sessions.list_live(person.id) == []

@@ -154,14 +154,90 @@ def test_at_002_guesses_from_many_addresses_are_throttled_per_account(client, ma
     assert int(answers[-1].headers["Retry-After"]) >= 1
 
 
-def test_at_007_case_form_and_email_share_one_counter(client, make_user):
+def guess(client, *names, password="wrong"):
+    data = [{"username": name, "password": password} for name in names]
+    return [post(client, "/auth/login", form).status_code for form in data]
+
+
+def later(hours):
+    from datetime import timedelta
+
+    from app.core import clock
+
+    return clock.travel(timedelta(hours=hours))
+
+
+def guess_for_days(client, name, times):
+    for hour in range(times):
+        with later(hour):
+            assert guess(client, name) == [401]
+
+
+def test_at_007_case_form_and_email_share_one_counter(client, make_user, audit_rows):
     make_user("ann")
-    names = ["ann", "ANN", "\uff41nn", "ann@example.com", "Ann@example.com", "ann"]
-    codes = [
-        post(client, "/auth/login", {"username": name, "password": "wrong"}).status_code
-        for name in names
-    ]
-    assert codes == [401] * 5 + [429]
+    assert guess(client, "ann", "ANN", "\uff41nn", "Ann", "aNN") == [401] * 5
+    # The address counts with the name, in silence: not even the right password is checked.
+    assert guess(client, "ann@example.com", password=PASSWORD) == [401]
+    assert guess(client, "ANN", password=PASSWORD) == [429]
+    throttled = [row.details["scope"] for row in audit_rows("LOGIN_THROTTLED")]
+    assert throttled == ["login.account", "login.name"]
+
+
+def test_p1_4_the_throttle_does_not_tell_which_names_belong_together(client, make_user):
+    make_user("ann")
+    known = guess(client, *["ann"] * 5, *["ann@example.com"] * 6, "ann")
+    unknown = guess(client, *["bob"] * 5, *["bob@example.com"] * 6, "bob")
+    assert known == unknown == [401] * 10 + [429] * 2
+
+
+def test_p1_4_an_attempt_refused_in_silence_looks_like_a_wrong_password(client, make_user):
+    make_user("ann")
+    guess(client, *["ann"] * 5)
+    data = {"username": "ann@example.com", "password": PASSWORD}
+    silent = post(client, "/auth/login", data)
+    other = post(client, "/auth/login", {"username": "bob@example.com", "password": PASSWORD})
+    strip = lambda text, name: text.replace(name, "X").replace(csrf_of(text), "T")  # noqa: E731
+    assert strip(silent.text, "ann") == strip(other.text, "bob")
+    assert set(silent.headers.keys()) == set(other.headers.keys())
+
+
+def test_p1_4_the_silent_refusal_ends_with_the_delay(client, make_user):
+    from datetime import timedelta
+
+    from app.core import clock
+
+    make_user("ann")
+    guess(client, *["ann"] * 5)
+    with clock.travel(timedelta(seconds=29)):
+        assert guess(client, "ann@example.com", password=PASSWORD) == [401]
+    with clock.travel(timedelta(seconds=31)):
+        assert guess(client, "ann@example.com", password=PASSWORD) == [303]
+
+
+def test_p1_5_strangers_cannot_lock_out_a_known_device(app, client, make_user, sign_in):
+    person = make_user("ann")
+    sign_in(client, person)
+    post(client, "/auth/logout", page="/account")
+    stranger = app.test_client()
+    guess_for_days(stranger, "ann", 104)
+    with later(104):
+        assert guess(stranger, "ann", password=PASSWORD) == [401]  # ended, and in silence
+        sign_in(client, person)
+        post(client, "/auth/logout", page="/account")
+        # The success of the known device does not give strangers another hundred.
+        assert guess(app.test_client(), "ann@example.com", password=PASSWORD) == [401]
+
+
+def test_p1_5_the_wait_that_strangers_cause_stays_bounded(client, make_user):
+    make_user("ann")
+    guess_for_days(client, "ann", 102)
+    guess_for_days(client, "bob", 102)
+    with later(102):
+        for name in ("ann", "bob"):
+            assert guess(client, name) == [401]
+            answer = post(client, "/auth/login", {"username": name, "password": "wrong"})
+            assert answer.status_code == 429
+            assert 1 <= int(answer.headers["Retry-After"]) <= 1801
 
 
 def test_at_008_a_known_device_signs_in_while_others_guess(app, client, make_user, sign_in):

@@ -86,10 +86,21 @@ def test_at_394_the_audit_trail_refuses_change(engine, verb):
     assert count_events(engine) == 1
 
 
+def test_at_394_a_row_is_not_replaced(engine):
+    """REPLACE deletes without DELETE: MySQL's trigger sees it, SQLite's needs one of its own."""
+    migrations.upgrade(engine)
+    insert_event(engine)
+    with pytest.raises(sa.exc.DBAPIError, match="append-only"), engine.begin() as connection:
+        connection.exec_driver_sql("REPLACE INTO iam_auth_log SELECT * FROM iam_auth_log")
+    assert count_events(engine) == 1
+
+
 def test_at_394_a_missing_or_harmless_guard_is_told(engine):
+    sqlite_only = ["iam_auth_log_no_replace"] if engine.dialect.name == "sqlite" else []
     assert migrations.missing_triggers(engine) == [
         "iam_auth_log_no_update",
         "iam_auth_log_no_delete",
+        *sqlite_only,
     ]
     migrations.upgrade(engine)
     assert migrations.missing_triggers(engine) == []

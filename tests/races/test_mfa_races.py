@@ -163,8 +163,8 @@ def test_d2_one_confirmation_turns_a_factor_on(
 ) -> None:
     bob = make_user("bob")
     with transaction():
-        row = services_mfa_enrol.begin_totp(load(bob.id), actor=actor)
-    secret = services_mfa_enrol.totp_setup(load(bob.id), row).secret
+        row = services_mfa_enrol.begin_totp(load(bob.id), session_id=None, actor=actor)
+    secret = services_mfa_enrol.totp_setup(load(bob.id), row, session_id=None).secret
     attempt = services_mfa_enrol.begin_confirmation(
         load(bob.id), "totp", pyotp.TOTP(secret).at(clock.now()), session_id=None, actor=actor
     )

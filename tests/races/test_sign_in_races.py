@@ -5,6 +5,7 @@ SQLite lets writers through one by one, so these say most on MySQL.
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -50,6 +51,26 @@ def test_at_005_fifty_wrong_passwords_at_once_get_five_evaluations(
     outcome = together(app, tenant, work)
     assert outcome == {"auth.invalid_credentials": 5, "auth.too_many_attempts": 45}
     assert len(evaluated) == 5
+
+
+def test_p1_4_name_and_address_at_once_get_five_evaluations_together(
+    app, tenant, make_user, monkeypatch
+):
+    make_user("ann")
+    evaluated = []
+    verify = hashing.PasswordHasher.verify
+    monkeypatch.setattr(
+        hashing.PasswordHasher,
+        "verify",
+        lambda self, stored, password: evaluated.append(stored) or verify(self, stored, password),
+    )
+    names = itertools.cycle(["ann", "ann@example.com"])
+    work = lambda: services_login.sign_in_with_password(  # noqa: E731
+        attempt(next(names), "wrong"), actor=visitor(tenant)
+    )
+    outcome = together(app, tenant, work)
+    assert outcome == {"auth.invalid_credentials": 10, "auth.too_many_attempts": 40}
+    assert len([stored for stored in evaluated if stored is not None]) == 5
 
 
 def test_at_091_a_reset_link_used_fifty_times_at_once_works_once(app, tenant, make_user):

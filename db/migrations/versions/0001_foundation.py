@@ -44,6 +44,11 @@ TRIGGERS = {
             "CREATE TRIGGER iam_auth_log_no_delete BEFORE DELETE ON iam_auth_log BEGIN SELECT"
             " RAISE(ABORT, 'iam_auth_log is append-only'); END"
         ),
+        (
+            "CREATE TRIGGER iam_auth_log_no_replace BEFORE INSERT ON iam_auth_log WHEN EXISTS"
+            " (SELECT 1 FROM iam_auth_log WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, "
+            "'iam_auth_log is append-only'); END"
+        ),
     ],
 }
 
@@ -400,6 +405,7 @@ def upgrade() -> None:
         sa.Column("name", string(80), nullable=False),
         sa.Column("secret", long_text(), nullable=True),
         sa.Column("destination", string(254), nullable=True),
+        sa.Column("session_id", guid(), nullable=True),
         sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.Column("created_at", moment(), nullable=False),
         sa.Column("confirmed_at", moment(), nullable=True),

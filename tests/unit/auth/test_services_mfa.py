@@ -143,7 +143,7 @@ def test_d7_has_active_mfa_needs_a_confirmed_factor(
     bob = load(make_user("bob").id)
     assert not bob.has_active_mfa()
     with transaction():
-        services_mfa_enrol.begin_totp(bob, actor=actor)
+        services_mfa_enrol.begin_totp(bob, session_id=None, actor=actor)
     assert not bob.has_active_mfa()
     assert not services_mfa.mfa_state(bob.id).any_active
 
@@ -374,8 +374,8 @@ def test_d2_the_secret_is_encrypted_and_tied_to_its_row(
 ) -> None:
     bob = load(make_user("bob").id)
     with transaction():
-        row = services_mfa_enrol.begin_totp(bob, actor=actor)
-    setup = services_mfa_enrol.totp_setup(bob, row)
+        row = services_mfa_enrol.begin_totp(bob, session_id=None, actor=actor)
+    setup = services_mfa_enrol.totp_setup(bob, row, session_id=None)
     assert setup.secret not in (row.secret or "")
     assert setup.secret not in repr(setup)
     assert setup.uri not in repr(setup)
@@ -387,7 +387,7 @@ def test_d2_the_secret_is_encrypted_and_tied_to_its_row(
 def test_at_051_a_confirmed_key_is_never_read_again(user: IAMUserAccount) -> None:
     [row] = rows_of(IAMMfaMethod)
     with pytest.raises(NotFound):
-        services_mfa_enrol.totp_setup(user, row)
+        services_mfa_enrol.totp_setup(user, row, session_id=None)
 
 
 def test_at_051_a_key_is_shown_to_its_owner_only(
@@ -395,9 +395,9 @@ def test_at_051_a_key_is_shown_to_its_owner_only(
 ) -> None:
     bob, eve = load(make_user("bob").id), load(make_user("eve").id)
     with transaction():
-        row = services_mfa_enrol.begin_totp(bob, actor=actor)
+        row = services_mfa_enrol.begin_totp(bob, session_id=None, actor=actor)
     with pytest.raises(NotFound):
-        services_mfa_enrol.totp_setup(eve, row)
+        services_mfa_enrol.totp_setup(eve, row, session_id=None)
 
 
 def test_d2_starting_again_drops_the_unconfirmed_key(
@@ -406,7 +406,7 @@ def test_d2_starting_again_drops_the_unconfirmed_key(
     bob = load(make_user("bob").id)
     for _time in range(2):
         with transaction():
-            services_mfa_enrol.begin_totp(bob, actor=actor)
+            services_mfa_enrol.begin_totp(bob, session_id=None, actor=actor)
     assert len(rows_of(IAMMfaMethod)) == 1
 
 
@@ -415,9 +415,9 @@ def test_d2_an_enrolment_is_forgotten_after_a_quarter_of_an_hour(
 ) -> None:
     bob = load(make_user("bob").id)
     with transaction():
-        services_mfa_enrol.begin_totp(bob, actor=actor)
+        services_mfa_enrol.begin_totp(bob, session_id=None, actor=actor)
     with clock.travel(timedelta(minutes=16)):
-        assert services_mfa_enrol.pending(bob, "totp") is None
+        assert services_mfa_enrol.pending(bob, "totp", session_id=None) is None
         with pytest.raises(NotFound):
             services_mfa_enrol.begin_confirmation(
                 bob, "totp", "123456", session_id=None, actor=actor
@@ -426,8 +426,8 @@ def test_d2_an_enrolment_is_forgotten_after_a_quarter_of_an_hour(
 
 def enrol_totp(bob: IAMUserAccount, actor: Actor) -> services_mfa_enrol.Enrolled:
     with transaction():
-        row = services_mfa_enrol.begin_totp(bob, actor=actor)
-    secret = services_mfa_enrol.totp_setup(bob, row).secret
+        row = services_mfa_enrol.begin_totp(bob, session_id=None, actor=actor)
+    secret = services_mfa_enrol.totp_setup(bob, row, session_id=None).secret
     attempt = services_mfa_enrol.begin_confirmation(
         bob, "totp", pyotp.TOTP(secret).at(clock.now()), session_id=None, actor=actor
     )
@@ -451,8 +451,10 @@ def test_at_037_the_code_that_confirmed_the_app_does_not_sign_in(
 ) -> None:
     bob = load(make_user("bob").id)
     with transaction():
-        row = services_mfa_enrol.begin_totp(bob, actor=actor)
-    code = pyotp.TOTP(services_mfa_enrol.totp_setup(bob, row).secret).at(clock.now())
+        row = services_mfa_enrol.begin_totp(bob, session_id=None, actor=actor)
+    code = pyotp.TOTP(services_mfa_enrol.totp_setup(bob, row, session_id=None).secret).at(
+        clock.now()
+    )
     attempt = services_mfa_enrol.begin_confirmation(bob, "totp", code, session_id=None, actor=actor)
     with transaction():
         services_mfa_enrol.confirm(bob, attempt, actor=actor)
@@ -465,8 +467,10 @@ def test_at_043_an_attempt_of_one_person_confirms_nothing_for_another(
 ) -> None:
     bob, eve = load(make_user("bob").id), load(make_user("eve").id)
     with transaction():
-        row = services_mfa_enrol.begin_totp(bob, actor=actor)
-    code = pyotp.TOTP(services_mfa_enrol.totp_setup(bob, row).secret).at(clock.now())
+        row = services_mfa_enrol.begin_totp(bob, session_id=None, actor=actor)
+    code = pyotp.TOTP(services_mfa_enrol.totp_setup(bob, row, session_id=None).secret).at(
+        clock.now()
+    )
     attempt = services_mfa_enrol.begin_confirmation(bob, "totp", code, session_id=None, actor=actor)
     with pytest.raises(Forbidden), transaction():
         services_mfa_enrol.confirm(eve, attempt, actor=actor)

@@ -62,7 +62,8 @@ def test_at_375_giving_roles_needs_the_right_to(realm: Any, holder: str) -> None
 
 
 @pytest.mark.parametrize(
-    "role", ["super_admin", "tenant_admin", "auditor", "operator", "developer", "partner_admin"]
+    "role",
+    ["super_admin", "tenant_admin", "auditor", "operator", "developer", "partner_admin", "editor"],
 )
 def test_at_375_a_user_manager_gives_nothing_above_their_own(realm: Any, role: str) -> None:
     uma, otto = realm.person("uma", "user_manager"), realm.person("otto")
@@ -72,11 +73,61 @@ def test_at_375_a_user_manager_gives_nothing_above_their_own(realm: Any, role: s
     assert realm.refusals()[-1].details["role"] == role
 
 
-@pytest.mark.parametrize("role", ["viewer", "editor", "user_manager"])
+@pytest.mark.parametrize("role", ["viewer", "user_manager"])
 def test_at_375_a_user_manager_gives_what_they_hold(realm: Any, role: str) -> None:
     uma, otto = realm.person("uma", "user_manager"), realm.person("otto")
     realm.assign(uma, otto, role)
     assert names(realm, otto) == {role}
+
+
+def test_at_375_a_user_manager_cannot_give_a_role_whose_name_they_lack(realm: Any) -> None:
+    realm.make_role("sub_editor", parent_id=realm.role("editor").id)
+    realm.make_role("approver")
+    uma, otto = realm.person("uma", "user_manager"), realm.person("otto")
+    for role in ("editor", "sub_editor", "approver"):
+        with pytest.raises(RightsExceeded):
+            realm.assign(uma, otto, role)
+        assert realm.refusals()[-1].details["reason"].startswith("lacks the role ")
+        with realm.scope():
+            assert role not in {item.name for item in rbac.roles_within(realm.grants(uma))}
+    assert names(realm, otto) == set()
+    both = realm.person("both", "user_manager", "sub_editor")
+    for role in ("editor", "sub_editor"):
+        realm.assign(both, otto, role)
+    with pytest.raises(RightsExceeded):
+        realm.assign(both, otto, "approver")
+
+
+def test_at_375_a_user_manager_cannot_make_an_editor_nobody_first(realm: Any) -> None:
+    uma, ed = realm.person("uma", "user_manager"), realm.person("ed", "editor", "viewer")
+    for call in (
+        lambda: realm.revoke(uma, ed, "editor"),
+        lambda: realm.assign(uma, ed, "editor", expires_at=clock.now() + timedelta(seconds=1)),
+    ):
+        with pytest.raises(RightsExceeded):
+            call()
+    realm.revoke(uma, ed, "viewer")
+    assert names(realm, ed) == {"editor"}
+
+
+@pytest.mark.parametrize("by", ["tenant_admin", "super_admin", "site_admin"])
+def test_k4_an_administrator_gives_roles_they_do_not_hold(realm: Any, by: str) -> None:
+    realm.make_role("approver")
+    realm.make_role("site_admin", parent_id=realm.role("tenant_admin").id)
+    anna, otto = realm.person("anna", by), realm.person("otto")
+    given = {"editor", "operator", "viewer", "developer", "auditor", "approver"}
+    for role in sorted(given):
+        realm.assign(anna, otto, role)
+    assert names(realm, otto) == given
+    for role in sorted(given):
+        realm.revoke(anna, otto, role)
+
+
+def test_at_375_giving_roles_in_the_whole_tenant_makes_no_administrator(realm: Any) -> None:
+    realm.make_role("role_giver", permissions={"role:assign": "tenant"})
+    gil, otto = realm.person("gil", "role_giver"), realm.person("otto")
+    with pytest.raises(RightsExceeded):
+        realm.assign(gil, otto, "editor")
 
 
 def test_at_375_nobody_promotes_themselves(realm: Any) -> None:
@@ -154,6 +205,7 @@ def test_k4_a_client_admin_binds_a_role_to_their_own_organizations_only(realm: A
     mine, other = realm.organization("Mine"), realm.organization("Other")
     realm.make_role("reader", permissions={"user:read": "tenant"})
     clara = realm.person("clara", "client_admin", parent=mine)
+    realm.give(clara, "reader", scope="organization", organization_id=mine)
     inside = realm.person("ina", parent=mine)
     with pytest.raises(RightsExceeded):
         realm.assign(clara, inside, "reader")
@@ -274,7 +326,9 @@ def test_at_380_administrators_of_another_tenant_do_not_count(realm: Any, other_
     ("by", "of", "allowed"),
     [
         ("user_manager", "viewer", True),
-        ("user_manager", "editor", True),
+        ("user_manager", "editor", False),
+        ("tenant_admin", "editor", True),
+        ("super_admin", "editor", True),
         ("user_manager", "user_manager", True),
         ("user_manager", "auditor", False),
         ("user_manager", "tenant_admin", False),
@@ -297,13 +351,36 @@ def test_at_375_an_account_is_administered_from_above_or_beside_only(
         rbac.guard_outranks(two.id, **realm.acting(one))
 
 
-def test_at_375_rights_of_the_host_do_not_shield_an_account(realm: Any) -> None:
+def test_at_375_rights_of_the_host_shield_an_account_from_all_but_administrators(
+    realm: Any,
+) -> None:
     with realm.scope(), transaction():
         rbac.define_permission("document:sign", "", actor=realm.system)
     realm.make_role("signer", permissions={"document:sign": "tenant"})
     uma, sam = realm.person("uma", "user_manager"), realm.person("sam", "signer")
-    with realm.scope(), transaction():
+    with pytest.raises(RightsExceeded), realm.scope(), transaction():
         rbac.guard_outranks(sam.id, **realm.acting(uma))
+    named = realm.person("named", "user_manager")
+    realm.give(named, "signer", scope="own")
+    with pytest.raises(RightsExceeded), realm.scope(), transaction():
+        rbac.guard_outranks(sam.id, **realm.acting(named))
+    assert realm.refusals()[-1].details["reason"] == "lacks document:sign in scope tenant"
+    for by in ("tenant_admin", "super_admin"):
+        with realm.scope(), transaction():
+            rbac.guard_outranks(sam.id, **realm.acting(realm.person(f"a_{by}", by)))
+
+
+def test_k5_a_right_across_tenants_is_above_a_tenant_administrator(realm: Any) -> None:
+    with realm.scope(), transaction():
+        rbac.define_permission("document:sign", "", actor=realm.system)
+    realm.make_role("signer", permissions={"document:sign": "global"})
+    sam = realm.person("sam")
+    realm.give(sam, "signer", scope="global")
+    anna, root = realm.person("anna", "tenant_admin"), realm.person("root", "super_admin")
+    with pytest.raises(RightsExceeded), realm.scope(), transaction():
+        rbac.guard_outranks(sam.id, **realm.acting(anna))
+    with realm.scope(), transaction():
+        rbac.guard_outranks(sam.id, **realm.acting(root))
 
 
 def test_a_change_is_announced_after_the_commit_only(realm: Any) -> None:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-from app.authz.catalogue import ADMINISTRATORS, NAMES, PERMISSIONS, SYSTEM_ROLES
+from app.authz.catalogue import (
+    ADMIN_ACCESS,
+    ADMINISTRATORS,
+    HARMLESS,
+    NAMES,
+    PERMISSIONS,
+    SYSTEM_ROLES,
+    SystemRole,
+)
 from app.authz.models import SCOPES
 
 BY_NAME = {item.name: item for item in SYSTEM_ROLES}
@@ -40,8 +48,22 @@ def test_d6_whoever_administers_or_reads_the_trail_needs_a_second_factor() -> No
     required = {role.name for role in SYSTEM_ROLES if role.mfa_policy == "required"}
     assert required == {
         "super_admin", "tenant_admin", "partner_admin", "client_admin", "user_manager", "auditor",
+        "operator", "developer",
     }  # fmt: skip
     assert {role.mfa_policy for role in SYSTEM_ROLES} == {"required", "optional"}
+
+
+def test_at_489_every_role_with_the_administration_pages_requires_a_second_factor() -> None:
+    for role in SYSTEM_ROLES:
+        above: SystemRole | None = role
+        while above is not None:
+            if ADMIN_ACCESS in above.permissions:
+                assert role.mfa_policy == "required", role.name
+            above = BY_NAME[above.parent] if above.parent else None
+
+
+def test_k4_the_name_of_viewer_alone_opens_nothing() -> None:
+    assert {"viewer"} == HARMLESS
 
 
 def test_k5_only_super_admin_holds_anything_globally() -> None:

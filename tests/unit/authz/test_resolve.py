@@ -50,6 +50,16 @@ def test_l2_every_system_role_resolves_to_its_catalogue(realm: Any) -> None:
     assert realm.grants(realm.person("nobody")) == EMPTY
 
 
+@pytest.mark.parametrize("policy", ["off", "optional", None])
+def test_at_489_admin_access_demands_a_second_factor(realm: Any, policy: str | None) -> None:
+    realm.make_role("desk", permissions={"admin:access": "own"}, mfa_policy=policy)
+    realm.make_role("sub_desk", parent_id=realm.role("desk").id, mfa_policy=policy)
+    realm.make_role("plain", mfa_policy=policy)
+    for number, role in enumerate(("desk", "sub_desk", "operator", "developer")):
+        assert realm.grants(realm.person(f"una{number}", role)).mfa_policy == "required", role
+    assert realm.grants(realm.person("paul", "plain")).mfa_policy == (policy or "off")
+
+
 def test_l3_a_cold_resolve_takes_three_queries_a_warm_one_none(realm: Any) -> None:
     user = realm.person("una", "user_manager", "auditor", "operator")
     tenant_version, user_version = realm.versions(user)

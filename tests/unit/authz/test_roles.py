@@ -170,6 +170,21 @@ def test_at_393_a_parent_brings_its_rights_along(realm: Any) -> None:
         )  # fmt: skip
 
 
+def test_at_376_a_parent_brings_its_name_along(realm: Any) -> None:
+    realm.make_role("role_author", permissions={"role:create": "tenant"})
+    user = realm.person("una", "role_author", "viewer")
+    with pytest.raises(RightsExceeded), realm.scope(), transaction():
+        rbac.create_role("mine", parent_id=realm.role("editor").id, **realm.acting(user))
+    assert realm.refusals()[-1].details["reason"] == "lacks the role editor"
+    with realm.scope(), transaction():
+        rbac.create_role("mine", parent_id=realm.role("viewer").id, **realm.acting(user))
+    realm.give(user, "editor")
+    anna = realm.person("anna", "tenant_admin")
+    for name, author in (("second", user), ("third", anna)):
+        with realm.scope(), transaction():
+            rbac.create_role(name, parent_id=realm.role("editor").id, **realm.acting(author))
+
+
 def test_k5_a_tenant_admin_cannot_inherit_from_super_admin(realm: Any) -> None:
     anna = realm.person("anna", "tenant_admin")
     with pytest.raises(RightsExceeded), realm.scope(), transaction():
