@@ -124,7 +124,7 @@ def grantable_roles(grants: Grants, parent_id: UUID | None = None) -> list[IAMRo
     offered = []
     for role in services_rbac.list_roles():
         names = {node.name for node in lineage(tree, role.id)}
-        if SUPER_ADMIN in names and not grants.has_role(SUPER_ADMIN):
+        if not services_rbac.holds_names(grants, names):
             continue
         rights = role_rights(tree, held, role.id, scope=default_scope(role.name))
         if all(grants.covers(right, target_parent_id=parent_id) for right in rights):

@@ -191,6 +191,8 @@ def update_role(
     tree = role_tree(lock=True)
     if any(node.name == name and node.id != role.id for node in tree.values()):
         raise RoleNameTaken(field="name")
+    if name != role.name and member_count(role):  # its holders would get the name's rights
+        guard_names([name], role=name, actor_grants=actor_grants, actor=actor)
     _guard_whole(tree, role, actor_grants=actor_grants, actor=actor)
     _guard_parent(tree, role.id, parent_id, role=name, actor_grants=actor_grants, actor=actor)
     before = _described(role)
