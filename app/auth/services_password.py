@@ -123,7 +123,8 @@ def confirm_password(principal: Principal, password: str, *, actor: Actor) -> No
     end_read()
     buckets = [
         bucket("reauth", principal.user_id, actor=actor),
-        bucket("password.absolute", principal.user_id, actor=actor),
+        # The known device's own count: strangers' failures do not reach it (AT-008).
+        bucket("password.absolute", principal.user_id, principal.device_id, actor=actor),
     ]
     services_limits.charge_all(buckets)
     ok = hashing.current().verify(stored, password).ok
