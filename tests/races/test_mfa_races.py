@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -24,36 +22,12 @@ from app.auth.models import IAMMfaChallenge, IAMMfaMethod, IAMRecoveryCode
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction
-from app.core.errors import IAMError
-from app.core.scoping import tenant_scope
 from app.notify import services_outbox
 from tests.conftest import Someone
 from tests.support.people import add_channel, add_recovery_codes, load, rows_of
+from tests.support.races import WORKERS, together
 
-WORKERS = 50
 Make = Callable[..., Someone]
-
-
-def together(app: Flask, tenant: UUID, work: Callable[[], Any], workers: int = WORKERS) -> Counter:
-    """Run `work` in many threads released by one barrier; count what came of it."""
-    barrier = threading.Barrier(workers)
-
-    def run(_number: int) -> str:
-        with app.app_context(), tenant_scope(tenant):
-            try:
-                session().connection()
-                session().rollback()
-                barrier.wait(60)
-                work()
-            except IAMError as refusal:
-                return refusal.code
-            finally:
-                session().rollback()
-                app.extensions["sqlalchemy"].session.remove()
-        return "ok"
-
-    with ThreadPoolExecutor(workers) as pool:
-        return Counter(pool.map(run, range(workers)))
 
 
 def redeem(attempt: Attempt, actor: Actor) -> Callable[[], Any]:
