@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,9 @@ def main() -> None:
     if sys.argv[1:] == ["totp"]:
         _print_codes()
         return
+    # A shell that starts us in the background has SIGINT ignored; both end us alike.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     port = int(environment().get("PORT", "5000"))
     app = create_app({"IAM_ENV": "demo", "IAM_BASE_URL": f"http://{HOST}:{port}", **_keys()})
     with app.app_context():

@@ -174,7 +174,7 @@ def test_n1_refusals_speak_the_reader_s_language(client: FlaskClient) -> None:
     page = client.get("/auth/password/reset/nothing", headers=german)
     assert "Dieser Link funktioniert nicht mehr" in page.text
     page = client.get("/nowhere", headers=german)
-    assert (page.status_code, "Nicht gefunden" in page.text) == (404, True)
+    assert (page.status_code, "Hier gibt es keine Seite." in page.text) == (404, True)
     token = csrf_of(client.get("/auth/login", headers=german).text)
     typed = {"username": "ann", "password": "wrong", "csrf_token": token}
     page = client.post("/auth/login", data=typed, headers=german)
