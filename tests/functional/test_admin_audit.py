@@ -379,3 +379,12 @@ def test_m1_the_trail_has_no_way_to_change_it(app):
     assert {method for rule in rules for method in rule.methods} == {"GET", "HEAD", "OPTIONS"}
     assert len(rules) == 3
     assert IAMAuthLog.__tablename__ == "iam_auth_log"
+
+
+@pytest.mark.parametrize("year", ["0001-01-01", "1969-12-31", "9998-12-31"])
+def test_at_449_a_date_at_the_edge_of_the_calendar_is_no_fault(client, auditor, year):
+    for query in (f"from={year}", f"to={year}"):
+        assert client.get(f"{LOGS}?{query}").status_code in {200, 422}
+        answer = client.get(f"{LOGS}/export?format=csv&{query}")
+        assert answer.status_code in {200, 422}
+        answer.close()

@@ -11,6 +11,7 @@ from app.core.actor import system_actor
 from app.core.db import session, transaction
 from app.core.errors import IAMError
 from app.core.scoping import tenant_scope, unscoped
+from app.notify import services_outbox
 from app.risk.settings import RiskSettings
 from tests.conftest import PASSWORD, csrf_of, make_app, post
 
@@ -64,6 +65,12 @@ def test_at_010_no_other_path_lets_a_suspended_person_in(client, make_user, tena
     sign = post(client, "/auth/login", {"username": "ann", "password": PASSWORD})
     mail = post(client, "/auth/login", {"username": person.email, "password": PASSWORD})
     assert [sign.status_code, mail.status_code] == [401, 401]
+    body = services_outbox.list_recent(1)[0]["body"]
+    link = body[body.index("/auth/password/reset/") :].split()[0]
+    assert client.get(link).status_code == 404
+    new = "violet ladder under seven moons"
+    both = {"password": new, "password_confirm": new}
+    assert post(client, link, both, page="/auth/login").status_code == 404
 
 
 def test_at_028_a_fresh_installation_has_no_account(app):
@@ -129,8 +136,6 @@ def test_at_083_a_route_above_its_decorator_would_be_seen(app, database_url):
 
 
 def test_at_073_neither_reset_nor_invitation_skips_the_factor_a_role_demands(client, app, tenant):
-    from app.notify import services_outbox
-
     with tenant_scope(tenant), transaction():
         services_accounts.create_user(
             username="new", email="new@example.com", roles=("auditor",),
