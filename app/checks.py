@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 
 from flask import Flask
 
-from .auth import settings_mfa, settings_password
+from .auth import (
+    settings_mfa,
+    settings_password,
+    settings_recovery,
+    settings_sign_in,
+    settings_webauthn,
+)
 from .auth.settings import AuthSettings
 from .core import secrets
 from .core.checks import Finding
@@ -49,6 +55,9 @@ def _database(app: Flask, found: State) -> Iterator[Finding]:
 def _sections(_app: Flask, found: State) -> Iterator[Finding]:
     yield from settings_password.check(found)
     yield from settings_mfa.check(found)
+    yield from settings_webauthn.check(found)
+    yield from settings_sign_in.check(found)
+    yield from settings_recovery.check(found)
     yield from check_notify(found)
 
 

@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 from .auth.settings import AuthSettings
 from .auth.settings_mfa import MfaSettings
 from .auth.settings_password import PasswordSettings
+from .auth.settings_recovery import RecoverySettings
+from .auth.settings_sign_in import SignInSettings
+from .auth.settings_webauthn import WebauthnSettings
 from .core.runtime import CoreSettings
 from .core.settings import Section
 from .notify.settings import NotifySettings
@@ -18,6 +21,9 @@ SECTIONS: tuple[type[Section], ...] = (
     AuthSettings,
     PasswordSettings,
     MfaSettings,
+    WebauthnSettings,
+    SignInSettings,
+    RecoverySettings,
     RiskSettings,
     NotifySettings,
     TenancySettings,
@@ -61,6 +67,8 @@ class Demo(Development):
 
     IAM_ENV = "demo"
     IAM_DEMO = True
+    SIGN_IN_LINK_ENABLED = True
+    SIGN_IN_CODE_EMAIL_ENABLED = True
 
 
 class Testing(Development):

@@ -23,10 +23,16 @@ from .auth import (
     pages,
     routes_account,
     routes_admin,
+    routes_contact,
+    routes_devices,
     routes_factors,
     routes_login,
     routes_mfa,
+    routes_recovery,
     routes_service,
+    routes_sign_in_links,
+    routes_verify,
+    routes_webauthn,
 )
 from .auth.blueprint import IAMBlueprint, is_ours, template_loader
 from .auth.routes_service import iam_static
@@ -89,9 +95,17 @@ def load_settings(app: Flask) -> dict[type[Section], Section]:
 
 def blueprints(settings: AuthSettings, core: CoreSettings) -> list[IAMBlueprint]:
     """Return the blueprints that the settings switch on."""
-    found = [routes_login.bp, routes_mfa.bp, routes_service.bp]
+    found = [
+        routes_login.bp,
+        routes_sign_in_links.bp,
+        routes_mfa.bp,
+        routes_verify.bp,
+        routes_webauthn.bp,
+        routes_recovery.bp,
+        routes_service.bp,
+    ]
     if settings.IAM_ACCOUNT_ENABLED:
-        found += [routes_account.bp, routes_factors.bp]
+        found += [routes_account.bp, routes_contact.bp, routes_devices.bp, routes_factors.bp]
     if settings.IAM_ADMIN_ENABLED:
         found += [routes_admin.bp, roles_admin.bp, audit_admin.bp]
     if core.IAM_ENV == "demo":

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from .audit import events
 from .audit.services_audit import record
-from .auth.models import IAMMfaMethod, IAMRecoveryCode
+from .auth.models import IAMActionToken, IAMMfaMethod, IAMRecoveryCode
 from .core.actor import Actor
 from .core.crypto import keyring
 from .core.db import session, transaction
@@ -22,6 +22,7 @@ from .notify.models import IAMOutbox
 ENCRYPTED: tuple[Any, ...] = (
     IAMMfaMethod.secret,
     IAMRecoveryCode.digest_key,
+    IAMActionToken.payload,
     IAMOutbox.payload,
 )
 _EXEMPT = exempt("keys belong to the installation, not to one tenant")

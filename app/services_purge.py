@@ -7,7 +7,13 @@ from typing import Any
 
 from sqlalchemy import delete
 
-from .auth.models import IAMActionToken, IAMAuthSession, IAMMfaChallenge
+from .auth.models import (
+    IAMActionToken,
+    IAMAuthSession,
+    IAMMfaChallenge,
+    IAMRecoveryRequest,
+    IAMWebauthnChallenge,
+)
 from .core import clock
 from .core.db import session, transaction
 from .core.scoping import exempt
@@ -16,15 +22,24 @@ from .risk import services_limits
 
 _EXEMPT = exempt("expired rows are deleted in every tenant")
 _KEEP = timedelta(days=30)
+_EXPIRING: tuple[Any, ...] = (
+    IAMAuthSession,
+    IAMMfaChallenge,
+    IAMActionToken,
+    IAMRecoveryRequest,
+)
 
 
 def purge_expired() -> dict[str, int]:
-    """Delete expired sessions, challenges, links, counters and delivered messages."""
+    """Delete expired sessions, challenges, links, requests, counters and delivered messages."""
     at = clock.now()
     counts = {}
-    for model in (IAMAuthSession, IAMMfaChallenge, IAMActionToken):
+    for model in _EXPIRING:
         with transaction():
             counts[model.__tablename__] = _delete(model, model.expires_at < at - _KEEP)
+    with transaction():
+        expired = IAMWebauthnChallenge.expires_at < at
+        counts["iam_webauthn_challenge"] = _delete(IAMWebauthnChallenge, expired)
     with transaction():
         counts["iam_throttle"] = services_limits.purge(at - timedelta(days=2))
     counts["iam_outbox"] = services_outbox.purge()

@@ -202,6 +202,8 @@ CREATE TABLE iam_user_account (
 	password_changed_at DATETIME(6),
 	authz_version INTEGER NOT NULL,
 	mfa_grace_until DATETIME(6),
+	mfa_enrolment_due BOOL NOT NULL DEFAULT '0',
+	webauthn_handle VARBINARY(64),
 	last_login_at DATETIME(6),
 	metadata JSON NOT NULL,
 	created_at DATETIME(6) NOT NULL,
@@ -216,13 +218,18 @@ CREATE TABLE iam_user_account (
 
 CREATE INDEX ix_iam_user_account_status ON iam_user_account (tenant_id, status, id);
 
--- A single-use link sent to a person (reset or set a password); only its digest is kept.
+-- A single-use link, code, or both, sent to a person; only digests are kept.
 CREATE TABLE iam_action_token (
 	id BINARY(16) NOT NULL,
 	tenant_id BINARY(16) NOT NULL,
 	user_id BINARY(16) NOT NULL,
 	purpose VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	token_digest BINARY(32) NOT NULL,
+	code_digest BINARY(32),
+	browser_digest BINARY(32),
+	session_id BINARY(16),
+	payload MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	attempts INTEGER NOT NULL DEFAULT '0',
 	created_at DATETIME(6) NOT NULL,
 	expires_at DATETIME(6) NOT NULL,
 	consumed_at DATETIME(6),
@@ -249,6 +256,8 @@ CREATE TABLE iam_device (
 	first_seen_at DATETIME(6) NOT NULL,
 	last_seen_at DATETIME(6) NOT NULL,
 	last_ip VARCHAR(45) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	generation BIGINT NOT NULL DEFAULT '0',
+	rotated_at DATETIME(6),
 	trusted_until DATETIME(6),
 	revoked_at DATETIME(6),
 	CONSTRAINT pk_iam_device PRIMARY KEY (id),
@@ -306,6 +315,39 @@ CREATE TABLE iam_recovery_code (
 	CONSTRAINT fk_iam_recovery_code_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
+-- A person's way back in once every second factor is lost (I1); only digests of its links.
+CREATE TABLE iam_recovery_request (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	status VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	opened_by BINARY(16),
+	reason VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	email_proved_at DATETIME(6),
+	phone_proved_at DATETIME(6),
+	decided_by BINARY(16),
+	decided_at DATETIME(6),
+	decision_reason VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	cancel_digest BINARY(32),
+	continue_digest BINARY(32),
+	created_at DATETIME(6) NOT NULL,
+	available_at DATETIME(6),
+	expires_at DATETIME(6) NOT NULL,
+	closed_at DATETIME(6),
+	ip VARCHAR(45) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	user_agent VARCHAR(400) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	CONSTRAINT pk_iam_recovery_request PRIMARY KEY (id),
+	CONSTRAINT uq_iam_recovery_request_cancel_digest UNIQUE (cancel_digest),
+	CONSTRAINT uq_iam_recovery_request_continue_digest UNIQUE (continue_digest),
+	CONSTRAINT fk_iam_recovery_request_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_recovery_request_expires_at ON iam_recovery_request (expires_at);
+
+CREATE INDEX ix_iam_recovery_request_status ON iam_recovery_request (tenant_id, status, id);
+
+CREATE INDEX ix_iam_recovery_request_user ON iam_recovery_request (tenant_id, user_id, status);
+
 -- A role held by a user, in a scope, perhaps until a time.
 CREATE TABLE iam_user_role (
 	id BINARY(16) NOT NULL,
@@ -325,6 +367,29 @@ CREATE TABLE iam_user_role (
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
 CREATE INDEX ix_iam_user_role_role ON iam_user_role (tenant_id, role_id);
+
+-- A challenge of one WebAuthn ceremony, by digest: used up once, before anything is checked.
+CREATE TABLE iam_webauthn_challenge (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	challenge_digest BINARY(32) NOT NULL,
+	browser_digest BINARY(32) NOT NULL,
+	user_id BINARY(16),
+	session_id BINARY(16),
+	purpose VARCHAR(48) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	expires_at DATETIME(6) NOT NULL,
+	consumed_at DATETIME(6),
+	CONSTRAINT pk_iam_webauthn_challenge PRIMARY KEY (id),
+	CONSTRAINT uq_iam_webauthn_challenge_challenge_digest UNIQUE (challenge_digest),
+	CONSTRAINT fk_iam_webauthn_challenge_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_webauthn_challenge_browser ON iam_webauthn_challenge (tenant_id, browser_digest);
+
+CREATE INDEX ix_iam_webauthn_challenge_expires_at ON iam_webauthn_challenge (expires_at);
+
+CREATE INDEX ix_iam_webauthn_challenge_user ON iam_webauthn_challenge (tenant_id, user_id);
 
 -- A browser session, or a sign-in that is not complete yet (state `pending`).
 CREATE TABLE iam_auth_session (
@@ -388,10 +453,40 @@ CREATE INDEX ix_iam_mfa_challenge_expires_at ON iam_mfa_challenge (expires_at);
 
 CREATE INDEX ix_iam_mfa_challenge_user ON iam_mfa_challenge (tenant_id, user_id, purpose, consumed_at);
 
+-- The public key of a passkey or security key; its factor row carries name and dates.
+CREATE TABLE iam_webauthn_credential (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	mfa_method_id BINARY(16) NOT NULL,
+	credential_digest BINARY(32) NOT NULL,
+	credential_id VARBINARY(1023) NOT NULL,
+	public_key VARBINARY(4096) NOT NULL,
+	algorithm INTEGER NOT NULL,
+	sign_count BIGINT NOT NULL,
+	aaguid BINARY(16) NOT NULL,
+	transports JSON NOT NULL,
+	discoverable BOOL,
+	user_verified BOOL NOT NULL,
+	backup_eligible BOOL NOT NULL,
+	backup_state BOOL NOT NULL,
+	attestation_format VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	attestation_trusted BOOL NOT NULL,
+	clone_suspected_at DATETIME(6),
+	last_used_at DATETIME(6),
+	CONSTRAINT pk_iam_webauthn_credential PRIMARY KEY (id),
+	CONSTRAINT uq_iam_webauthn_credential_credential_digest UNIQUE (credential_digest),
+	CONSTRAINT uq_iam_webauthn_credential_tenant_id_mfa_method_id UNIQUE (tenant_id, mfa_method_id),
+	CONSTRAINT fk_iam_webauthn_credential_tenant_id_mfa_method_id FOREIGN KEY(tenant_id, mfa_method_id) REFERENCES iam_mfa_method (tenant_id, id) ON DELETE CASCADE,
+	CONSTRAINT fk_iam_webauthn_credential_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_webauthn_credential_user ON iam_webauthn_credential (tenant_id, user_id);
+
 -- The version this file stands at, so that `flask iam init-db` continues from here.
 CREATE TABLE iam_alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT iam_alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO iam_alembic_version (version_num) VALUES ('0001_foundation');
+INSERT INTO iam_alembic_version (version_num) VALUES ('0002_passkeys_and_recovery');

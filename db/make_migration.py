@@ -22,6 +22,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects import mysql
 
 import app.auth.models  # noqa: F401 - yields every table
 from app.core import clock, ddl, migrations, schema
@@ -61,6 +62,10 @@ def guid() -> sa.types.TypeEngine[Any]:
 
 def digest() -> sa.types.TypeEngine[Any]:
     return sa.LargeBinary(32).with_variant(mysql.BINARY(32), "mysql")
+
+
+def octets(length: int) -> sa.types.TypeEngine[Any]:
+    return sa.LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql")
 
 
 def moment() -> sa.types.TypeEngine[Any]:
@@ -203,6 +208,8 @@ def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
         if isinstance(item, cls):
             return name
     variant = getattr(item, "_variant_mapping", {}).get("mysql")
+    if isinstance(variant, mysql.VARBINARY):
+        return f"octets({item.length})"
     if getattr(variant, "collation", None) != BINARY_COLLATION:
         return False
     return "long_text()" if isinstance(item, sa.Text) else f"string({item.length})"

@@ -35,8 +35,8 @@ def _declare(name: str, severity: str, meaning: str, *fields: str) -> Event:
 LOGIN_SUCCEEDED = _declare(
     "LOGIN_SUCCEEDED", INFO, "A person signed in.", "amr", "acr", "device_id", "new_device"
 )
-LOGIN_PASSWORD_ACCEPTED = _declare(
-    "LOGIN_PASSWORD_ACCEPTED", INFO, "The password was right; more is needed.", "stage"
+LOGIN_STAGE_REACHED = _declare(
+    "LOGIN_STAGE_REACHED", INFO, "A first proof was accepted; more is needed.", "stage", "producer"
 )
 LOGIN_FAILED = _declare(
     "LOGIN_FAILED", WARNING, "A sign-in was refused.", "identifier", "reason", "attempts"
@@ -46,6 +46,10 @@ LOGIN_THROTTLED = _declare(
     "identifier", "scope", "retry_after",
 )  # fmt: skip
 LOGOUT = _declare("LOGOUT", INFO, "A person signed out.")
+SIGN_IN_LINK_REQUESTED = _declare(
+    "SIGN_IN_LINK_REQUESTED", INFO, "Somebody asked for a sign-in link or code.",
+    "identifier", "known", "channel",
+)  # fmt: skip
 STEP_UP_SUCCEEDED = _declare(
     "STEP_UP_SUCCEEDED", INFO, "A person proved again who they are.", "purpose", "method", "acr"
 )
@@ -114,6 +118,65 @@ RECOVERY_CODE_USED = _declare(
     "RECOVERY_CODE_USED", WARNING, "A recovery code was used.", "remaining"
 )
 
+# Passkeys and security keys
+WEBAUTHN_REGISTRATION_REFUSED = _declare(
+    "WEBAUTHN_REGISTRATION_REFUSED", WARNING, "A passkey or security key was not taken.", "reason"
+)
+WEBAUTHN_MALFORMED = _declare(
+    "WEBAUTHN_MALFORMED", WARNING, "A passkey message could not be read.", "endpoint", "reason"
+)
+WEBAUTHN_CLONE_SUSPECTED = _declare(
+    "WEBAUTHN_CLONE_SUSPECTED", WARNING, "A security key may have been copied.", "name"
+)
+
+# Codes and links outside enrolled factors
+CODE_SENT = _declare(
+    "CODE_SENT", INFO, "A code that proves an address was sent.", "channel", "purpose"
+)
+CODE_REFUSED = _declare(
+    "CODE_REFUSED", WARNING, "A code that proves an address was refused.", "purpose", "reason"
+)
+EMAIL_VERIFIED = _declare("EMAIL_VERIFIED", NOTICE, "A person confirmed their e-mail address.")
+EMAIL_CHANGE_REQUESTED = _declare(
+    "EMAIL_CHANGE_REQUESTED", NOTICE, "A person asked to change their e-mail address.", "known"
+)
+EMAIL_CHANGED = _declare("EMAIL_CHANGED", WARNING, "A person changed their e-mail address.")
+EMAIL_CHANGE_UNDONE = _declare(
+    "EMAIL_CHANGE_UNDONE", CRITICAL, "A former address took an account back."
+)
+PHONE_CHANGE_REQUESTED = _declare(
+    "PHONE_CHANGE_REQUESTED", NOTICE, "A person asked to change their phone number."
+)
+PHONE_CHANGED = _declare("PHONE_CHANGED", WARNING, "A person changed their phone number.")
+PHONE_VERIFIED = _declare("PHONE_VERIFIED", NOTICE, "A person confirmed their phone number.")
+PHONE_DOUBTED = _declare("PHONE_DOUBTED", NOTICE, "A phone number must be confirmed again.")
+PHONE_REMOVED = _declare("PHONE_REMOVED", WARNING, "A person removed their phone number.")
+RECOVERY_OPENED = _declare(
+    "RECOVERY_OPENED", WARNING, "The recovery of an account was asked for.", "reason"
+)
+RECOVERY_PROVED = _declare(
+    "RECOVERY_PROVED", NOTICE, "A channel was proved for the recovery of an account.", "channel"
+)
+RECOVERY_ESCALATED = _declare(
+    "RECOVERY_ESCALATED", NOTICE, "A recovery waits for the decision of an administrator.", "reason"
+)
+RECOVERY_APPROVED = _declare(
+    "RECOVERY_APPROVED", WARNING, "A second person approved the recovery of an account.", "reason"
+)
+RECOVERY_REFUSED = _declare(
+    "RECOVERY_REFUSED", NOTICE, "An administrator refused the recovery of an account.", "reason"
+)
+RECOVERY_CANCELLED = _declare(
+    "RECOVERY_CANCELLED", NOTICE, "The recovery of an account was stopped.", "reason"
+)
+RECOVERY_COMPLETED = _declare(
+    "RECOVERY_COMPLETED", CRITICAL, "An account was recovered: its second factors were removed.",
+    "methods",
+)  # fmt: skip
+RECOVERY_FAILED = _declare(
+    "RECOVERY_FAILED", WARNING, "A step of a recovery was refused.", "reason", "channel"
+)
+
 # Sessions and devices
 SESSION_REVOKED = _declare("SESSION_REVOKED", NOTICE, "A session was ended.", "reason", "count")
 SESSION_LIMIT_REACHED = _declare(
@@ -121,7 +184,17 @@ SESSION_LIMIT_REACHED = _declare(
 )
 DEVICE_ADDED = _declare("DEVICE_ADDED", NOTICE, "A sign-in came from a new device.")
 DEVICE_RENAMED = _declare("DEVICE_RENAMED", INFO, "A device was renamed.", "device")
-DEVICE_REVOKED = _declare("DEVICE_REVOKED", NOTICE, "A device was revoked.", "device")
+DEVICE_REVOKED = _declare("DEVICE_REVOKED", NOTICE, "A device was revoked.", "device", "count")
+DEVICE_TRUSTED = _declare(
+    "DEVICE_TRUSTED", NOTICE, "A device was trusted to skip the second step.",
+    "device", "expires_at",
+)  # fmt: skip
+DEVICE_TRUST_ENDED = _declare(
+    "DEVICE_TRUST_ENDED", NOTICE, "A person ended the trust in devices.", "count"
+)
+DEVICE_COOKIE_REUSED = _declare(
+    "DEVICE_COOKIE_REUSED", WARNING, "A sign-in came with an old copy of a device's cookie."
+)
 
 # Accounts
 USER_CREATED = _declare("USER_CREATED", NOTICE, "An account was created.", "actor_type")
@@ -164,4 +237,7 @@ ORGANIZATION_UPDATED = _declare(
     "ORGANIZATION_UPDATED", NOTICE, "An organization was changed.", "name"
 )
 TENANT_CREATED = _declare("TENANT_CREATED", NOTICE, "A tenant was created.", "slug")
+TENANT_SETTINGS_CHANGED = _declare(
+    "TENANT_SETTINGS_CHANGED", WARNING, "Settings of a tenant were changed.", "names"
+)
 OUTBOX_RETRIED = _declare("OUTBOX_RETRIED", INFO, "A dead message was queued again.", "channel")

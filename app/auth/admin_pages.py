@@ -41,6 +41,7 @@ class Entry:
 ENTRIES = (
     Entry("iam_admin.dashboard", _l("Overview"), "admin:access", "iam_admin.dashboard"),
     Entry("iam_admin.users", _l("Users"), "user:read", "iam_admin.user"),
+    Entry("iam_admin.recovery", _l("Recovery"), "recovery:read", "iam_admin.recovery"),
     Entry("iam_roles.roles", _l("Roles"), "role:read", "iam_roles."),
     Entry("iam_admin.sessions", _l("Sessions"), "session:read", "iam_admin.session"),
     Entry("iam_audit.logs", _l("Audit trail"), "audit:read", "iam_audit."),

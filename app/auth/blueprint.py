@@ -48,3 +48,9 @@ def is_ours(name: str | None) -> bool:
 
 account_bp = IAMBlueprint("iam_account", "IAM_ACCOUNT_PREFIX")
 """A person's own pages; `routes_account` and `routes_factors` both add to it."""
+
+auth_bp = IAMBlueprint("iam_auth", "IAM_AUTH_PREFIX")
+"""The ways in; `routes_login` and the modules of other ways add to it."""
+
+mfa_bp = IAMBlueprint("iam_mfa", "IAM_AUTH_PREFIX")
+"""What a sign-in still needs; `routes_mfa` and `routes_verify` both add to it."""

@@ -17,6 +17,7 @@ from ..core.actor import Actor
 from ..core.runtime import state
 from ..core.scoping import RequestScope, current_tenant_id, enter_tenant
 from ..risk import services_devices
+from ..risk.services_devices import Browser
 from ..risk.settings import RiskSettings
 from ..tenancy.services_tenants import default_tenant_id
 from . import services_session_lookup, services_sessions
@@ -145,31 +146,41 @@ def request_actor() -> Actor:
         ip=request.remote_addr,
         user_agent=request.headers.get("User-Agent"),
         request_id=request_id(),
+        generation=browser_generation(),
     )
 
 
 def browser() -> bytes:
     """Return the digest that names this browser, giving it a device cookie if it has none."""
-    memo = _memo()
-    if "browser" not in memo:
-        value = request.cookies.get(cookie_name(DEVICE_COOKIE))
-        digest = services_devices.read_cookie(value)
-        if digest is None:
-            value = services_devices.new_cookie()
-            digest = services_devices.read_cookie(value)
-            _set_cookie(DEVICE_COOKIE, value, RiskSettings.current().DEVICE_COOKIE_DAYS * _DAY)
-        memo["browser"] = digest
-    return cast(bytes, memo["browser"])
+    found = _browser()
+    if found is None:
+        _keep_device(services_devices.new_cookie())
+        found = _browser()
+        assert found is not None  # noqa: S101 - narrows the type
+    return found.digest
+
+
+def browser_generation() -> int:
+    """Return the generation of the device cookie that came with the request; 0 without one."""
+    found = _browser()
+    return found.generation if found else 0
 
 
 def keep_session(signed: SignIn) -> None:
-    """Put the token of a new or rotated session into the browser's cookie."""
+    """Put the token of a new or rotated session into the browser's cookie.
+
+    A complete sign-in may bring a new generation of the device cookie along.
+    """
     forget_principal()
     _memo()["new_token"] = signed.token
     max_age = None
     if signed.remember and signed.complete:
         max_age = _seconds_left(signed)
     _set_cookie(SESSION_COOKIE, signed.token, max_age)
+    if signed.generation is not None:
+        renewed = services_devices.renewed_cookie(_device_cookie(), signed.generation)
+        if renewed is not None:
+            _keep_device(renewed)
 
 
 def drop_session() -> None:
@@ -225,6 +236,25 @@ def _request_tenant() -> UUID:
     if held.default_tenant_id is None:
         held.default_tenant_id = default_tenant_id()
     return held.default_tenant_id
+
+
+def _browser() -> Browser | None:
+    memo = _memo()
+    if "browser" not in memo:
+        memo["browser"] = services_devices.read_cookie(_device_cookie())
+    return cast("Browser | None", memo["browser"])
+
+
+def _device_cookie() -> str | None:
+    new: str | None = _memo().get("device_cookie")
+    return new or request.cookies.get(cookie_name(DEVICE_COOKIE))
+
+
+def _keep_device(value: str) -> None:
+    memo = _memo()
+    memo["device_cookie"] = value
+    memo.pop("browser", None)
+    _set_cookie(DEVICE_COOKIE, value, RiskSettings.current().DEVICE_COOKIE_DAYS * _DAY)
 
 
 def _seconds_left(signed: SignIn) -> int:

@@ -26,7 +26,13 @@ from .current import keep_session, request_actor
 from .errors import CodeInvalid
 from .factors.email_otp import EmailOtp
 from .factors.totp import Totp
-from .forms_mfa import CodeForm, EmailDestinationForm, PhoneDestinationForm, TotpForm
+from .forms_mfa import (
+    CodeForm,
+    EmailDestinationForm,
+    PasskeyForm,
+    PhoneDestinationForm,
+    TotpForm,
+)
 from .mfa_pages import grouped, qr_svg, recovery_codes_page, tell_delivery
 from .models import IAMMfaMethod, IAMUserAccount
 from .pages import landing, onwards, redirect_url, render
@@ -92,6 +98,12 @@ def totp_page(place: Enrolment) -> BaseResponse:
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
         return _totp(place, place.pending(Totp.name), form, 401)
+
+
+def passkey_page(place: Enrolment) -> BaseResponse:
+    """Say what will happen; the page's script runs the ceremony with `routes_webauthn`."""
+    form = PasskeyForm(formdata=None)
+    return render("iam/webauthn_enrol.html", form=form, cancel_url=place.cancel_url)
 
 
 def channel_page(place: Enrolment, method: str) -> BaseResponse:
@@ -175,8 +187,9 @@ def _confirm(place: Enrolment, method: str, code: str, name: str) -> BaseRespons
     )
     with transaction():
         enrolled = services_mfa_enrol.confirm(place.user, attempt, name=name, actor=actor)
-        signed = _accept(place, enrolled)
+        signed = accept(place, enrolled)
     keep_session(signed)
+    tell_ended(enrolled)
     next_url = signed.next_url if place.signing_in else place.cancel_url
     if enrolled.recovery_codes:
         return recovery_codes_page(
@@ -186,7 +199,14 @@ def _confirm(place: Enrolment, method: str, code: str, name: str) -> BaseRespons
     return onwards(signed) if place.signing_in else redirect_url(landing(next_url))
 
 
-def _accept(place: Enrolment, enrolled: Enrolled) -> SignIn:
+def tell_ended(enrolled: Enrolled) -> None:
+    """Say that a first factor has ended the person's other sessions, where it has."""
+    if enrolled.sessions_ended:
+        flash(_("You were signed out everywhere else. Sign in there with your second step."), "ok")
+
+
+def accept(place: Enrolment, enrolled: Enrolled) -> SignIn:
+    """Take the session onwards by the proof that came with a new factor; joins the transaction."""
     actor = request_actor()
     if place.signing_in:
         return services_mfa.complete_mfa_session(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..core.errors import InvalidInput, NotAuthenticated, NotFound
+from ..core.errors import BadRequest, Forbidden, InvalidInput, NotAuthenticated, NotFound
 from ..core.i18n import N_
 
 
@@ -27,6 +27,25 @@ class CodeDead(CodeInvalid):
     title = N_("This code no longer works. Ask for a new one.")
 
 
+class CloneRefused(CodeInvalid):
+    """A key whose counter did not grow, where policy refuses such keys; told as any wrong code."""
+
+
+class PasskeyRefused(NotAuthenticated):
+    """A passkey ceremony was refused; `details["reason"]` is for the audit trail alone."""
+
+    code = "webauthn.refused"
+    title = N_("That passkey was not accepted. Please try again, or use another way.")
+
+
+class PasskeyMalformed(BadRequest):
+    """What came from the browser is no answer to a passkey ceremony."""
+
+    code = "webauthn.malformed"
+    title = N_("What your browser sent could not be read. Please try again.")
+    keeps_evidence = True
+
+
 class SessionLimitReached(NotAuthenticated):
     """As many sessions as allowed are open, and the policy refuses another."""
 
@@ -40,6 +59,13 @@ class LinkInvalid(NotFound):
     code = "link.invalid"
     title = N_("This link no longer works. Please ask for a new one.")
     keeps_evidence = True
+
+
+class LinkElsewhere(Forbidden):
+    """A sign-in link that was opened in another browser than the one that asked for it."""
+
+    code = "link.elsewhere"
+    title = N_("This link was asked for in another browser. Please open it there.")
 
 
 class PasswordRefused(InvalidInput):

@@ -13,9 +13,17 @@ _NAME = Length(max=80, message=_l("Use at most 80 characters."))
 
 
 class VerifyForm(IAMForm):
-    """A code of the second step; `purpose` and `next` belong to a step-up."""
+    """A code of the second step; `purpose` and `next` belong to a step-up.
+
+    `remember_device` belongs to a sign-in; its label, with the days, is set where it is offered.
+    """
 
     code = StringField(_l("Code"), _CODE)
+    remember_device = BooleanField(
+        description=_l(
+            "Only on a device that nobody else uses. Your password alone is then enough here."
+        )
+    )
     purpose = HiddenField()
     next = HiddenField()
 
@@ -71,6 +79,12 @@ class FactorNameForm(IAMForm):
     """A name for a factor."""
 
     name = StringField(_l("Name"), [InputRequired(_l("Enter a name.")), _NAME, plain_name])
+
+
+class PasskeyForm(IAMForm):
+    """A name for a passkey; the rest comes from the browser."""
+
+    name = StringField(_l("Name"), [Optional(), _NAME, plain_name])
 
 
 class RecoverySavedForm(IAMForm):

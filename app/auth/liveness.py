@@ -20,6 +20,11 @@ def may_act(user_status: str, tenant_status: str) -> bool:
     return user_status == ACTIVE and tenant_status == ACTIVE
 
 
+def may_enter(user_status: str, tenant_status: str) -> bool:
+    """Return whether a sign-in may be begun: also one that must first confirm the address."""
+    return user_status in {ACTIVE, PENDING} and tenant_status == ACTIVE
+
+
 def may_set_password(user_status: str, tenant_status: str) -> bool:
     """Return whether a link may set a password: active people and those just invited."""
     return user_status in {ACTIVE, INVITED} and tenant_status == ACTIVE

@@ -5,28 +5,39 @@ Shared by `routes_mfa` and `routes_factors`; decides nothing that a service coul
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import segno
-from flask import Response, flash, url_for
+from flask import Response, flash, request, url_for
 from markupsafe import Markup
 
+from ..core.actor import Actor
 from ..core.errors import NotAuthenticated, NotFound
 from ..core.i18n import _
 from ..notify.models import DEAD, EXPIRED
-from . import services_factors, services_recovery_codes, services_sessions
+from . import (
+    services_device_trust,
+    services_factors,
+    services_mfa,
+    services_recovery_codes,
+    services_sessions,
+)
 from .current import current_principal, pending_login
 from .factors import AAL1, AAL2
-from .forms_mfa import RecoverySavedForm
+from .forms_mfa import RecoverySavedForm, VerifyForm
 from .models import IAMUserAccount
 from .pages import render
 from .principal import Principal
 from .purposes import purpose_named, purposes
 from .redirects import safe_next
+from .services_factors import WEBAUTHN, Way
 from .services_mfa import SIGN_IN, Issued
+from .services_mfa_verify import Proved
 from .services_policy import mfa_policy
+from .services_sessions import SignIn
 from .settings import AuthSettings
 
 
@@ -93,17 +104,70 @@ def _sign_in_minimum(person: Principal) -> str:
     return AAL2 if strong else AAL1
 
 
+def choices(who: Asked) -> list[Way]:
+    """Return the ways to choose from; one stands for all keys, of which the browser takes any."""
+    found = services_factors.ways(who.user, who.minimum)
+    keys = [way for way in found if way.method == WEBAUTHN]
+    names = ", ".join(way.hint for way in keys)
+    return [
+        replace(way, hint=names) if way.method == WEBAUTHN else way
+        for way in found
+        if way not in keys[1:]
+    ]
+
+
+def offer_trust(who: Asked, way: Way, form: VerifyForm) -> None:
+    """Offer to skip the second step on this browser, or take the field away (F2)."""
+    days = services_device_trust.days_after(who.person, way.method, way.acr)
+    if not who.signing_in or not days:
+        del form.remember_device
+        return
+    form.remember_device.label.text = _(
+        "Do not ask for the second step on this device for %(days)s days", days=days
+    )
+    if request.method != "POST":  # a link must not tick it
+        form.remember_device.data = False
+
+
+def take_onwards(who: Asked, proved: Proved, *, remember: bool, actor: Actor) -> SignIn:
+    """Take a sign-in onwards, or keep the proof of a step-up; joins the transaction.
+
+    `remember` says that the person wants this browser trusted.
+    """
+    if not who.signing_in:
+        return services_sessions.record_proof(
+            who.person, purpose=who.purpose, method=proved.amr, acr=proved.acr, actor=actor
+        )
+    signed = services_mfa.complete_mfa_session(who.user, proved, principal=who.person, actor=actor)
+    if remember:
+        services_device_trust.remember(
+            who.person, signed, method=proved.method, acr=proved.acr, actor=actor
+        )
+    return signed
+
+
 def tell_delivery(issued: Issued) -> None:
     """Say what became of a code: on its way, late, or not to be delivered."""
     if issued.fallback_from:
         flash(_("The message could not be delivered, so we sent the code by e-mail."), "warn")
-    if issued.delivered:
-        return
-    if issued.status in (DEAD, EXPIRED):
+    if not issued.delivered:
+        tell_unsent(issued.status)
+
+
+def tell_unsent(status: str | None) -> None:
+    """Say that a code is late, or cannot be delivered."""
+    if status in (DEAD, EXPIRED):
         flash(_("The code could not be delivered. Please use another way."), "bad")
     else:
         text = _("The code could not be sent yet. We keep trying; you can also use another way.")
         flash(text, "warn")
+
+
+def waiting_text(seconds: int) -> str:
+    """Return in words how long somebody must wait."""
+    if seconds < 90:
+        return _("You can try again in %(count)s seconds.", count=seconds)
+    return _("You can try again in %(count)s minutes.", count=math.ceil(seconds / 60))
 
 
 def qr_svg(uri: str) -> Markup:

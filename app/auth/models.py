@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, object_session
 from ..audit.models import IAMAuthLog
 from ..authz.models import IAMPermission, IAMRole, IAMRolePermission, IAMUserRole
 from ..core.db import TABLE_OPTIONS, Base, TenantScoped
-from ..core.types import GUID, Digest, UTCDateTime, binary_string, long_text
+from ..core.types import GUID, Digest, UTCDateTime, binary_string, long_text, octets
 from ..notify.models import IAMOutbox
 from ..risk.models import IAMDevice, IAMThrottle
 from ..tenancy.models import IAMOrganization, IAMTenant
@@ -69,6 +69,8 @@ class IAMUserAccount(TenantScoped, Base):
     password_changed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     authz_version: Mapped[int] = mapped_column(Integer, default=1)
     mfa_grace_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    mfa_enrolment_due: Mapped[bool] = mapped_column(Boolean, default=False, server_default="0")
+    webauthn_handle: Mapped[bytes | None] = mapped_column(octets(64))
     last_login_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
     created_at: Mapped[datetime] = mapped_column(UTCDateTime())
@@ -184,6 +186,99 @@ class IAMMfaChallenge(TenantScoped, Base):
     superseded_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
 
 
+class IAMWebauthnCredential(TenantScoped, Base):
+    """The public key of a passkey or security key; its factor row carries name and dates.
+
+    `credential_digest` is unique over all tenants: one credential belongs to one account
+    (WebAuthn Level 3, 7.1 step 26). `user_verified` is the specification's uvInitialized.
+    """
+
+    __tablename__ = "iam_webauthn_credential"
+    __table_args__ = _owned_by_user(
+        UniqueConstraint("credential_digest"),
+        UniqueConstraint("tenant_id", "mfa_method_id"),
+        Index("ix_iam_webauthn_credential_user", "tenant_id", "user_id"),
+        ForeignKeyConstraint(
+            ["tenant_id", "mfa_method_id"],
+            ["iam_mfa_method.tenant_id", "iam_mfa_method.id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(GUID())
+    mfa_method_id: Mapped[UUID] = mapped_column(GUID())
+    credential_digest: Mapped[bytes] = mapped_column(Digest())
+    credential_id: Mapped[bytes] = mapped_column(octets(1023))
+    public_key: Mapped[bytes] = mapped_column(octets(4096))
+    algorithm: Mapped[int] = mapped_column(Integer)
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    aaguid: Mapped[UUID] = mapped_column(GUID())
+    transports: Mapped[list[str]] = mapped_column(JSON, default=list)
+    discoverable: Mapped[bool | None] = mapped_column(Boolean)
+    user_verified: Mapped[bool] = mapped_column(Boolean)
+    backup_eligible: Mapped[bool] = mapped_column(Boolean)
+    backup_state: Mapped[bool] = mapped_column(Boolean)
+    attestation_format: Mapped[str] = mapped_column(binary_string(32))
+    attestation_trusted: Mapped[bool] = mapped_column(Boolean, default=False)
+    clone_suspected_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    last_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+
+class IAMWebauthnChallenge(TenantScoped, Base):
+    """A challenge of one WebAuthn ceremony, by digest: used up once, before anything is checked.
+
+    Bound to the browser, and to account, session and purpose where those are known.
+    """
+
+    __tablename__ = "iam_webauthn_challenge"
+    __table_args__ = _owned_by_user(
+        UniqueConstraint("challenge_digest"),
+        Index("ix_iam_webauthn_challenge_browser", "tenant_id", "browser_digest"),
+        Index("ix_iam_webauthn_challenge_user", "tenant_id", "user_id"),
+        Index("ix_iam_webauthn_challenge_expires_at", "expires_at"),
+    )
+
+    challenge_digest: Mapped[bytes] = mapped_column(Digest())
+    browser_digest: Mapped[bytes] = mapped_column(Digest())
+    user_id: Mapped[UUID | None] = mapped_column(GUID())
+    session_id: Mapped[UUID | None] = mapped_column(GUID())
+    purpose: Mapped[str] = mapped_column(binary_string(48))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    consumed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+
+
+class IAMRecoveryRequest(TenantScoped, Base):
+    """A person's way back in once every second factor is lost (I1); only digests of its links."""
+
+    __tablename__ = "iam_recovery_request"
+    __table_args__ = _owned_by_user(
+        UniqueConstraint("cancel_digest"),
+        UniqueConstraint("continue_digest"),
+        Index("ix_iam_recovery_request_user", "tenant_id", "user_id", "status"),
+        Index("ix_iam_recovery_request_status", "tenant_id", "status", "id"),
+        Index("ix_iam_recovery_request_expires_at", "expires_at"),
+    )
+
+    user_id: Mapped[UUID] = mapped_column(GUID())
+    status: Mapped[str] = mapped_column(binary_string(16))
+    opened_by: Mapped[UUID | None] = mapped_column(GUID())
+    reason: Mapped[str] = mapped_column(binary_string(200), default="")
+    email_proved_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    phone_proved_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    decided_by: Mapped[UUID | None] = mapped_column(GUID())
+    decided_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    decision_reason: Mapped[str] = mapped_column(binary_string(200), default="")
+    cancel_digest: Mapped[bytes | None] = mapped_column(Digest())
+    continue_digest: Mapped[bytes | None] = mapped_column(Digest())
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    available_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    expires_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    closed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    ip: Mapped[str | None] = mapped_column(binary_string(45))
+    user_agent: Mapped[str | None] = mapped_column(binary_string(400))
+
+
 class IAMRecoveryCode(TenantScoped, Base):
     """A single-use recovery code, kept as a keyed digest.
 
@@ -216,7 +311,11 @@ class IAMPasswordHistory(TenantScoped, Base):
 
 
 class IAMActionToken(TenantScoped, Base):
-    """A single-use link sent to a person (reset or set a password); only its digest is kept."""
+    """A single-use link, code, or both, sent to a person; only digests are kept.
+
+    `browser_digest` and `session_id` bind it to where it was asked for; `payload` is what
+    it will change (a new address), encrypted; `attempts` counts tries at the code.
+    """
 
     __tablename__ = "iam_action_token"
     __table_args__ = _owned_by_user(
@@ -228,6 +327,11 @@ class IAMActionToken(TenantScoped, Base):
     user_id: Mapped[UUID] = mapped_column(GUID())
     purpose: Mapped[str] = mapped_column(binary_string(32))
     token_digest: Mapped[bytes] = mapped_column(Digest())
+    code_digest: Mapped[bytes | None] = mapped_column(Digest())
+    browser_digest: Mapped[bytes | None] = mapped_column(Digest())
+    session_id: Mapped[UUID | None] = mapped_column(GUID())
+    payload: Mapped[str | None] = mapped_column(long_text())
+    attempts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(UTCDateTime())
     expires_at: Mapped[datetime] = mapped_column(UTCDateTime())
     consumed_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
@@ -245,10 +349,13 @@ __all__ = [
     "IAMPasswordHistory",
     "IAMPermission",
     "IAMRecoveryCode",
+    "IAMRecoveryRequest",
     "IAMRole",
     "IAMRolePermission",
     "IAMTenant",
     "IAMThrottle",
     "IAMUserAccount",
     "IAMUserRole",
+    "IAMWebauthnChallenge",
+    "IAMWebauthnCredential",
 ]

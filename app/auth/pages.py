@@ -24,6 +24,7 @@ from ..core.i18n import _, language
 from . import csrf
 from .current import current_principal
 from .redirects import safe_next
+from .requests import is_json_view
 from .services_sessions import SignIn
 from .settings import AuthSettings
 
@@ -39,13 +40,18 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Permissions-Policy": (
+        "camera=(), geolocation=(), microphone=(), "
+        "publickey-credentials-create=(self), publickey-credentials-get=(self)"
+    ),
     "Cache-Control": "no-store",
 }
 STAGE_PAGES = {
+    "verify": "iam_mfa.verify_mailbox",
     "mfa": "iam_mfa.verify",
     "enrol": "iam_mfa.enrol",
     "password": "iam_auth.password_renew",
+    "again": "iam_recovery.finished",
 }
 _SWITCHABLE = {"iam_account", "iam_admin", "iam_roles", "iam_audit"}
 HSTS = "max-age=31536000; includeSubDomains"
@@ -68,9 +74,12 @@ def redirect_url(url: str) -> BaseResponse:
 
 def onwards(signed: SignIn) -> BaseResponse:
     """Send a browser to what its sign-in still needs, or to where it wanted to go."""
-    if signed.complete:
-        return redirect_url(landing(signed.next_url))
-    return redirect_to(STAGE_PAGES[signed.stage])
+    return redirect_url(way_on(signed))
+
+
+def way_on(signed: SignIn) -> str:
+    """Return the address of what a sign-in still needs, or of where it wanted to go."""
+    return landing(signed.next_url) if signed.complete else url_for(STAGE_PAGES[signed.stage])
 
 
 def landing(next_url: str | None) -> str:
@@ -80,7 +89,11 @@ def landing(next_url: str | None) -> str:
 
 def wants_json() -> bool:
     """Return whether the client is a program: it sends JSON or prefers it to HTML."""
-    if request.is_json or request.headers.get("Authorization", "").startswith("Bearer "):
+    if (
+        request.is_json
+        or is_json_view()
+        or request.headers.get("Authorization", "").startswith("Bearer ")
+    ):
         return True
     accepted = request.accept_mimetypes
     if not request.headers.get("Accept"):
@@ -106,6 +119,12 @@ def secure_headers(response: Response) -> Response:
     if current_app.config["SESSION_COOKIE_SECURE"]:
         response.headers.setdefault("Strict-Transport-Security", HSTS)
     response.headers.pop("Server", None)
+    return response
+
+
+def without_referrer(response: Response) -> Response:
+    """Keep the address of a page, which holds a secret, from the next site (AT-093)."""
+    response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 

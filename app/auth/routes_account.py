@@ -1,11 +1,11 @@
-"""A person's own pages: profile, password, sessions, devices."""
+"""A person's own pages: profile, password, sessions."""
 
 from __future__ import annotations
 
 from typing import Any
 from zoneinfo import available_timezones
 
-from flask import flash, request
+from flask import flash, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..core.db import transaction
@@ -17,10 +17,9 @@ from . import services_accounts, services_password, services_sessions
 from .blueprint import account_bp
 from .current import current_user, drop_session, keep_session, request_actor, speak
 from .errors import InvalidCredentials, PasswordRefused
-from .forms import ChangePasswordForm, DeviceNameForm, IAMForm, ProfileForm, text
-from .identity import MAX_NAME
+from .forms import ChangePasswordForm, IAMForm, ProfileForm, text
 from .limits import limited_by_person
-from .models import IAMAuthSession
+from .models import IAMAuthSession, IAMUserAccount
 from .pages import redirect_to, render
 from .security import requires_login, requires_step_up
 
@@ -37,7 +36,7 @@ def profile() -> BaseResponse:
     form.language.choices = [("", _("Same as the browser")), *LANGUAGES.items()]
     form.timezone.choices = [("", "UTC"), *((name, name) for name in sorted(available_timezones()))]
     if request.method != "POST":
-        return render("iam/account_profile.html", form=form, user=user)
+        return _profile_page(form, user)
     try:
         if form.validate():
             _save_profile(form)
@@ -46,11 +45,11 @@ def profile() -> BaseResponse:
             return redirect_to("iam_account.profile")
     except InvalidInput as refusal:
         _show(form, refusal)
-    return render("iam/account_profile.html", 422, form=form, user=user)
+    return _profile_page(form, user, 422)
 
 
 @bp.route("/security/password", methods=["GET", "POST"])
-@requires_login
+@requires_step_up("account.security")
 @limited_by_person
 def password() -> BaseResponse:
     """Change the password; the current one is asked for."""
@@ -111,45 +110,15 @@ def sessions_end_others() -> BaseResponse:
     return redirect_to("iam_account.sessions")
 
 
-@bp.get("/devices")
-@requires_login
-def devices() -> BaseResponse:
-    """Show the browsers the person has signed in from."""
-    rows = services_devices.list_devices(current_user.user_id)
+def _profile_page(form: ProfileForm, user: IAMUserAccount, status: int = 200) -> BaseResponse:
     return render(
-        "iam/account_devices.html", devices=[_device_view(row) for row in rows], form=IAMForm()
+        "iam/account_profile.html",
+        status,
+        form=form,
+        user=user,
+        change_email_url=url_for("iam_account.email"),
+        change_phone_url=url_for("iam_account.phone"),
     )
-
-
-@bp.post("/devices/<device_id>/rename")
-@requires_login
-def device_rename(device_id: str) -> BaseResponse:
-    """Give a device another name."""
-    form = DeviceNameForm()
-    if not form.validate():
-        said = text(form.name) and len(text(form.name)) <= MAX_NAME and form.name.errors
-        flash(said[0] if said else _("Enter a name of up to 80 characters."), "bad")
-        return redirect_to("iam_account.devices")
-    with transaction():
-        device = services_devices.get_device(current_user.user_id, parse_id(device_id))
-        services_devices.rename_device(device, text(form.name), actor=request_actor())
-    flash(_("The device is renamed."), "ok")
-    return redirect_to("iam_account.devices")
-
-
-@bp.post("/devices/<device_id>/revoke")
-@requires_step_up("account.security")
-def device_revoke(device_id: str) -> BaseResponse:
-    """Forget a device and end its sessions."""
-    with transaction():
-        device = services_devices.get_device(current_user.user_id, parse_id(device_id))
-        services_devices.revoke_device(device, actor=request_actor())
-        services_sessions.revoke_device(device.id, actor=request_actor())
-    if device.id == current_user.device_id:
-        drop_session()
-        return redirect_to("iam_auth.signed_out")
-    flash(_("The device is removed and signed out."), "ok")
-    return redirect_to("iam_account.devices")
 
 
 def _save_profile(form: ProfileForm) -> None:
@@ -178,27 +147,6 @@ def _session_view(row: IAMAuthSession) -> dict[str, Any]:
         "last_active_at": row.last_activity_at,
         "current": row.id == current_user.session_id,
     }
-
-
-def _device_view(row: Any) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "name": _device_name(row),
-        "browser": _(row.browser),
-        "os": _(row.os),
-        "type": row.kind,
-        "first_seen_at": row.first_seen_at,
-        "last_seen_at": row.last_seen_at,
-        "trusted": row.trusted_until is not None,
-        "trusted_until": row.trusted_until,
-        "current": row.id == current_user.device_id,
-    }
-
-
-def _device_name(row: Any) -> str:
-    if row.name != services_devices.default_name(row.browser, row.os):
-        return str(row.name)
-    return _("%(browser)s on %(system)s", browser=_(row.browser), system=_(row.os))
 
 
 def _show(form: IAMForm, refusal: InvalidInput) -> None:

@@ -10,6 +10,7 @@ from ..audit import services_query
 from ..core import dates
 from . import (
     routes_admin_actions,
+    routes_admin_recovery,
     routes_admin_sessions,
     routes_admin_users,
     services_accounts,
@@ -21,7 +22,13 @@ from .security import requires_permission
 from .services_factors import label_of
 
 CHART_DAYS = 14
-__all__ = ["bp", "routes_admin_actions", "routes_admin_sessions", "routes_admin_users"]
+__all__ = [
+    "bp",
+    "routes_admin_actions",
+    "routes_admin_recovery",
+    "routes_admin_sessions",
+    "routes_admin_users",
+]
 
 
 @bp.get("", strict_slashes=False)

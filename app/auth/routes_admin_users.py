@@ -234,6 +234,7 @@ def _acts(user: IAMUserAccount) -> set[str]:
         "disable": can("user:suspend") and user.status in status.DISABLEABLE,
         "delete": can("user:delete") and user.status in status.DELETABLE,
         "reset_factors": can("user:reset_factors") and user.status in status.DELETABLE,
+        "recover": can("recovery:approve") and user.status == "active",
         "roles": can("role:assign") and user.status in status.DELETABLE,
         "sessions": can("session:revoke"),
     }

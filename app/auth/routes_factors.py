@@ -18,11 +18,13 @@ from . import (
     services_factors,
     services_mfa_changes,
     services_recovery_codes,
+    services_recovery_rows,
     services_sessions,
+    services_webauthn,
 )
 from .blueprint import account_bp
 from .current import current_user, request_actor
-from .enrol_pages import SECURITY, Enrolment, channel_page, totp_page
+from .enrol_pages import SECURITY, Enrolment, channel_page, passkey_page, totp_page
 from .factors.email_otp import EmailOtp
 from .factors.sms_otp import SmsOtp
 from .factors.totp import Totp
@@ -34,9 +36,12 @@ from .mfa_pages import recovery_codes_page
 from .models import IAMMfaMethod, IAMUserAccount
 from .pages import redirect_to, render
 from .security import requires_login, requires_step_up, signed_in
+from .services_factors import WEBAUTHN
 from .services_policy import mfa_policy
+from .services_webauthn import KeyInfo
 
 _PAGES = {
+    WEBAUTHN: "iam_account.passkey",
     Totp.name: "iam_account.totp",
     EmailOtp.name: "iam_account.email_codes",
     SmsOtp.name: "iam_account.phone_codes",
@@ -52,15 +57,18 @@ def security() -> BaseResponse:
     """Show how the person proves who they are."""
     user = _owner()
     methods = services_factors.active_methods(user)
+    keys = services_webauthn.keys_of(user.id)
     return render(
         "iam/account_security.html",
         has_password=user.password_hash is not None,
         password_changed_at=user.password_changed_at,
-        factors=[_factor_view(row) for row in methods],
+        factors=[_factor_view(row, keys.get(row.id)) for row in methods],
+        passkeys_offered=services_webauthn.is_offered(),
         add_factors=_offers(),
         recovery_remaining=services_recovery_codes.left(user.id),
         recovery_confirmed=services_recovery_codes.are_confirmed(user.id),
         mfa_required=_policy() == "required",
+        recovery=services_recovery_rows.open_of(user.id),
         form=IAMForm(),
     )
 
@@ -71,6 +79,13 @@ def security() -> BaseResponse:
 def totp() -> BaseResponse:
     """Enrol an authenticator app."""
     return totp_page(_enrolment("iam_account.totp"))
+
+
+@bp.get("/security/passkey")
+@requires_step_up(SECURITY)
+def passkey() -> BaseResponse:
+    """Add a passkey or security key."""
+    return passkey_page(_enrolment("iam_account.passkey"))
 
 
 @bp.route("/security/email", methods=["GET", "POST"])
@@ -115,7 +130,7 @@ def factor_rename(factor_id: str) -> BaseResponse:
         "iam/account_factor_rename.html",
         422 if form.errors else 200,
         form=form,
-        factor=_factor_view(row),
+        factor=_factor_view(row, services_webauthn.keys_of(user.id).get(row.id)),
     )
 
 
@@ -182,9 +197,9 @@ def _offers() -> list[dict[str, Any]]:
     ]
 
 
-def _factor_view(row: IAMMfaMethod) -> dict[str, Any]:
+def _factor_view(row: IAMMfaMethod, key: KeyInfo | None) -> dict[str, Any]:
     label = services_factors.label_of(row.method)
-    hint = services_factors.mask(row.method, row.destination)
+    hint = key.authenticator if key else services_factors.mask(row.method, row.destination)
     return {
         "id": str(row.id),
         "name": row.name,
@@ -192,5 +207,6 @@ def _factor_view(row: IAMMfaMethod) -> dict[str, Any]:
         "method_label": f"{label}: {hint}" if hint else label,
         "assurance": services_factors.note_of(row.method),
         "created_at": row.created_at,
-        "last_used_at": row.last_used_at,
+        "last_used_at": key.last_used_at if key else row.last_used_at,
+        "synced": key.synced if key else None,
     }

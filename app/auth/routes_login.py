@@ -14,8 +14,10 @@ from . import (
     services_password,
     services_reset,
     services_sessions,
+    services_webauthn,
+    sign_in_methods,
 )
-from .blueprint import IAMBlueprint
+from .blueprint import auth_bp
 from .current import (
     any_session,
     browser,
@@ -28,14 +30,14 @@ from .current import (
 from .errors import InvalidCredentials, LinkInvalid, PasswordRefused, SessionLimitReached
 from .forms import ForgotForm, LoginForm, NewPasswordForm, text
 from .limits import limited
-from .pages import landing, onwards, redirect_to, redirect_url, render
+from .pages import landing, onwards, redirect_to, redirect_url, render, without_referrer
 from .redirects import safe_next
 from .security import public, requires_pending
 from .services_login import PasswordAttempt
 from .settings import AuthSettings
 from .settings_password import PasswordSettings
 
-bp = IAMBlueprint("iam_auth", "IAM_AUTH_PREFIX")
+bp = auth_bp
 
 
 @bp.route("/login", methods=["GET", "POST"])
@@ -113,7 +115,7 @@ def password_reset(token: str) -> BaseResponse:
         form.password.errors = refusal.details["reasons"]
         return _reset_page(form, token)
     except LinkInvalid:
-        return _without_referrer(render("iam/password_link_invalid.html", 404, first_time=False))
+        return without_referrer(render("iam/password_link_invalid.html", 404, first_time=False))
     drop_session()
     return redirect_to("iam_auth.login", done="password")
 
@@ -151,7 +153,14 @@ def password_renew() -> BaseResponse:
 
 def _login_page(form: LoginForm, status: int = 200) -> Response:
     done = request.args.get("done") == "password"
-    return render("iam/login.html", status, form=form, sign_in_methods=[], password_set=done)
+    return render(
+        "iam/login.html",
+        status,
+        form=form,
+        sign_in_methods=sign_in_methods.offered(safe_next(form.next.data)),
+        passkeys_offered=services_webauthn.is_offered(),
+        password_set=done,
+    )
 
 
 def _attempt(form: LoginForm) -> PasswordAttempt:
@@ -183,9 +192,4 @@ def _reset_page(form: NewPasswordForm, token: str) -> Response:
         policy_hints=services_password.policy_hints(services_password.policy_for(user)),
         account_label=user.username,
     )
-    return _without_referrer(response)
-
-
-def _without_referrer(response: Response) -> Response:
-    response.headers["Referrer-Policy"] = "no-referrer"
-    return response
+    return without_referrer(response)

@@ -20,9 +20,9 @@ from . import (
     services_recovery_codes,
     services_sessions,
 )
-from .blueprint import IAMBlueprint
+from .blueprint import mfa_bp
 from .current import keep_session, pending_login, request_actor
-from .enrol_pages import Enrolment, channel_page, options, totp_page
+from .enrol_pages import Enrolment, channel_page, options, passkey_page, totp_page
 from .errors import CodeInvalid, InvalidCredentials
 from .factors import AAL1, AAL2
 from .factors.totp import Totp
@@ -31,19 +31,24 @@ from .limits import limited_by_person
 from .mfa_pages import (
     Asked,
     asked,
+    choices,
+    offer_trust,
     recovery_codes_page,
     recovery_text,
+    take_onwards,
     tell_delivery,
+    waiting_text,
 )
 from .pages import STAGE_PAGES, landing, onwards, redirect_to, redirect_url, render
 from .principal import Principal
 from .security import public, requires_login, requires_pending, signed_in
-from .services_factors import Way
+from .services_factors import WEBAUTHN, Way
+from .services_gate import RECOVERY
 from .services_mfa_verify import Proved
 from .services_sessions import SignIn
 from .settings_mfa import MfaSettings
 
-bp = IAMBlueprint("iam_mfa", "IAM_AUTH_PREFIX")
+bp = mfa_bp
 _EITHER = "asks by itself for a pending sign-in or a session"
 
 
@@ -51,7 +56,7 @@ _EITHER = "asks by itself for a pending sign-in or a session"
 @public(_EITHER)
 @limited_by_person
 def verify() -> BaseResponse:
-    """Ask for the code of the factor in use, or check it."""
+    """Ask for the factor in use, or check its code; a key's answer goes to `routes_webauthn`."""
     form = VerifyForm(formdata=request.form if request.method == "POST" else request.args)
     who = asked(form.purpose.data, form.next.data)
     way = services_mfa_verify.current_way(
@@ -61,15 +66,17 @@ def verify() -> BaseResponse:
         if request.method == "POST":
             flash(_("That code no longer works. Please ask for a new one."), "bad")
         return redirect_to("iam_mfa.choose", **who.place)
-    if request.method != "POST":
+    if request.method != "POST" or way.method == WEBAUTHN:
         return _verify_page(who, way, form)
     if not form.validate():
         return _verify_page(who, way, form, 422)
     try:
-        signed = _prove(who, way, form.code.data or "")
+        signed = _prove(who, way, form)
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
         return _verify_page(who, way, form, 401)
+    except TooManyAttempts as refusal:  # beside the ways that are left, recovery among them
+        return _too_soon(who, way.id, refusal)
     keep_session(signed)
     return onwards(signed) if who.signing_in else redirect_url(landing(who.next_url))
 
@@ -103,7 +110,7 @@ def choose() -> BaseResponse:
     who = asked(request.args.get("purpose"), request.args.get("next"))
     return render(
         "iam/mfa_choose.html",
-        methods=services_factors.ways(who.user, who.minimum),
+        methods=choices(who),
         purpose_text=who.text,
         purpose=None if who.signing_in else who.purpose,
         next=who.next_url,
@@ -146,7 +153,7 @@ def enrol() -> BaseResponse:
     return render(
         "iam/mfa_enrol_choose.html",
         options=options(AAL2, "iam_mfa.enrol_factor"),
-        reason=_("Your organization asks for a second step."),
+        reason=_enrol_reason(_pending()),
     )
 
 
@@ -165,6 +172,8 @@ def enrol_factor(method: str) -> BaseResponse:
         own_url=url_for("iam_mfa.enrol_factor", method=method),
         cancel_url=url_for("iam_mfa.enrol"),
     )
+    if method == WEBAUTHN:
+        return passkey_page(place)
     return totp_page(place) if method == Totp.name else channel_page(place, method)
 
 
@@ -183,14 +192,14 @@ def recovery_saved() -> BaseResponse:
 
 
 @bp.post("/mfa/enrol/recovery-codes/download")
-@requires_pending("password")
+@requires_pending("password", "again")
 def enrol_recovery_download() -> Response:
     """Answer likewise where the sign-in still needs a new password."""
     return _download(_pending())
 
 
 @bp.post("/mfa/enrol/recovery-codes/saved")
-@requires_pending("password")
+@requires_pending("password", "again")
 def enrol_recovery_saved() -> BaseResponse:
     """Go on likewise where the sign-in still needs a new password."""
     return _saved(_pending())
@@ -221,11 +230,11 @@ def _saved(person: Principal) -> BaseResponse:
     )
 
 
-def _prove(who: Asked, way: Way, code: str) -> SignIn:
+def _prove(who: Asked, way: Way, form: VerifyForm) -> SignIn:
     actor = request_actor()
     attempt = services_mfa_verify.begin_attempt(
         who.user,
-        code,
+        form.code.data or "",
         method=way.id,
         purpose=who.purpose,
         session_id=who.person.session_id,
@@ -235,13 +244,7 @@ def _prove(who: Asked, way: Way, code: str) -> SignIn:
     with transaction():
         proved = services_mfa_verify.redeem(attempt, actor=actor)
         _warn_of_few_codes(proved)
-        if who.signing_in:
-            return services_mfa.complete_mfa_session(
-                who.user, proved, principal=who.person, actor=actor
-            )
-        return services_sessions.record_proof(
-            who.person, purpose=who.purpose, method=proved.amr, acr=proved.acr, actor=actor
-        )
+        return take_onwards(who, proved, remember=bool(form.remember_device.data), actor=actor)
 
 
 def _warn_of_few_codes(proved: Proved) -> None:
@@ -254,6 +257,7 @@ def _warn_of_few_codes(proved: Proved) -> None:
 def _verify_page(who: Asked, way: Way, form: VerifyForm, status: int = 200) -> Response:
     form.purpose.data = "" if who.signing_in else who.purpose
     form.next.data = who.next_url or ""
+    offer_trust(who, way, form)
     wait = (
         services_challenges.seconds_until_resend(who.user.id, way.method, way.method_id)
         if way.sent
@@ -264,7 +268,7 @@ def _verify_page(who: Asked, way: Way, form: VerifyForm, status: int = 200) -> R
         status,
         form=form,
         method=way,
-        can_choose=len(services_factors.ways(who.user, who.minimum)) > 1,
+        can_choose=len(choices(who)) > 1,
         purpose_text=who.text,
         place=who.place,
         resend_in=wait,
@@ -273,11 +277,17 @@ def _verify_page(who: Asked, way: Way, form: VerifyForm, status: int = 200) -> R
     )
 
 
+def _enrol_reason(person: Principal) -> str:
+    if RECOVERY in person.amr:
+        return _("Your old second steps are removed. Set up a new one to finish.")
+    return _("Your organization asks for a second step.")
+
+
 def _too_soon(who: Asked, method: str, refusal: TooManyAttempts) -> BaseResponse:
     # Beside the form for the code that is on its way, rather than on a page of its own.
     way = services_factors.find_way(who.user, method, who.minimum)
     form = VerifyForm(formdata=None)
-    form.code.errors = [_(str(refusal.title))]
+    form.code.errors = [f"{_(str(refusal.title))}. {waiting_text(refusal.retry_after)}"]
     response = _verify_page(who, way, form, 429)
     response.headers["Retry-After"] = str(refusal.retry_after)
     return response

@@ -24,11 +24,13 @@ from ..core.i18n import _, speaking
 from ..notify import messages
 from ..notify.models import PENDING as QUEUED
 from ..notify.models import WITHDRAWN, IAMOutbox
+from ..risk import services_devices
 from ..risk.models import IAMDevice
 from . import (
     services_links,
     services_mfa_changes,
     services_notices,
+    services_recovery_rows,
     services_reset,
     services_sessions,
 )
@@ -51,7 +53,10 @@ from .models import (
     IAMMfaMethod,
     IAMPasswordHistory,
     IAMRecoveryCode,
+    IAMRecoveryRequest,
     IAMUserAccount,
+    IAMWebauthnChallenge,
+    IAMWebauthnCredential,
 )
 
 MAX_REASON = 200
@@ -63,6 +68,9 @@ DELETABLE = DISABLEABLE | {DISABLED}
 _OWNED: tuple[Any, ...] = (
     IAMMfaChallenge,
     IAMRecoveryCode,
+    IAMRecoveryRequest,
+    IAMWebauthnChallenge,
+    IAMWebauthnCredential,
     IAMMfaMethod,
     IAMAuthSession,
     IAMDevice,
@@ -181,7 +189,7 @@ def _begin(
     *,
     takes_away: bool = True,
 ) -> str:
-    text = _check_reason(reason)
+    text = check_reason(reason)
     if actor.user_id == user.id:
         record(
             events.ROLE_CHANGE_REFUSED,
@@ -203,7 +211,8 @@ def _begin(
     return text
 
 
-def _check_reason(text: str) -> str:
+def check_reason(text: str) -> str:
+    """Return the reason an administrator gave, as it is kept. Raises InvalidInput."""
     reason = check_display_name(text or "", field="reason", longest=MAX_REASON)
     if not reason:
         raise InvalidInput(_("Please say why; the reason is kept in the audit log"), field="reason")
@@ -218,6 +227,8 @@ def _change_status(
     if status in {SUSPENDED, DISABLED}:
         services_sessions.revoke_all(user.id, f"account_{status}", actor=actor)
         services_links.drop(user)
+        services_devices.end_trust(user.id)
+        services_recovery_rows.cancel_open(user, f"account {status}", actor=actor)
     changes = {"status": [before, status]}
     record(event, resource=user, changes=changes, actor=actor, reason=reason)
     user_id = str(user.id)
@@ -249,7 +260,7 @@ def _anonymise(user: IAMUserAccount) -> None:
     user.email = user.email_canonical = user.phone_number = user.picture_url = None
     user.email_verified = user.phone_verified = False
     user.first_name = user.last_name = user.display_name = ""
-    user.language = user.timezone = user.password_hash = None
+    user.language = user.timezone = user.password_hash = user.webauthn_handle = None
     user.parent_id = user.mfa_grace_until = user.password_changed_at = user.last_login_at = None
     user.details = {}
     user.status = ERASED

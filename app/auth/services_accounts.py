@@ -27,9 +27,14 @@ from ..core.errors import InvalidInput
 from ..core.i18n import _, speaking
 from ..core.ids import new_id
 from ..core.runtime import state
-from ..notify import messages
+from ..notify import messages_sign_in as messages
 from ..tenancy.models import IAMOrganization
-from . import services_links, services_notices, services_reset
+from . import (
+    services_links,
+    services_notices,
+    services_recovery_rows,
+    services_reset,
+)
 from .account_fields import PROFILE_FIELDS, clean_field, clean_fields
 from .errors_accounts import AccountState, IdentityTaken
 from .identity import canonical_email, canonical_username, check_username, mask_email, mask_phone
@@ -57,6 +62,7 @@ from .services_directory import (
 
 ADMIN_FIELDS = (*PROFILE_FIELDS, "username", "email", "phone_number", "parent_id", "actor_type")
 _RIGHTS_FIELDS = ("parent_id", "actor_type")
+_CONTACT_FIELDS = ("email", "phone_number")
 _MASKS: Mapping[str, Callable[[str], str]] = {
     "email": mask_email,
     "phone_number": mask_phone,
@@ -133,8 +139,13 @@ def update_user(
     changed = {key: value for key, value in wanted.items() if getattr(user, key) != value}
     if not changed:
         return {}
+    before = user.email
+    _refuse_own_contact(user, changed, actor)
     _guard_rights_change(user, changed, actor_grants, actor)
-    return _apply(user, changed, events.USER_UPDATED, actor)
+    described = _apply(user, changed, events.USER_UPDATED, actor)
+    if "email" in changed:
+        _address_replaced(user, before, actor)
+    return described
 
 
 def update_profile(user: IAMUserAccount, *, actor: Actor, **values: Any) -> dict[str, Any]:
@@ -146,6 +157,27 @@ def update_profile(user: IAMUserAccount, *, actor: Actor, **values: Any) -> dict
     wanted = clean_fields(values)
     changed = {key: value for key, value in wanted.items() if getattr(user, key) != value}
     return _apply(user, changed, events.PROFILE_UPDATED, actor) if changed else {}
+
+
+def store_proved(
+    user: IAMUserAccount, event: events.Event, *, actor: Actor, **values: str | None
+) -> None:
+    """Store an e-mail address or phone number that its owner has proved (B6).
+
+    The caller tells everybody. Raises InvalidInput, IdentityTaken, AccountState.
+    """
+    _refuse_others(values, _CONTACT_FIELDS)
+    session().refresh(user, with_for_update=True)
+    if user.status == ERASED:
+        raise AccountState
+    wanted = clean_fields(values)
+    _settle_username(user, {}, wanted)
+    changed = {key: value for key, value in wanted.items() if getattr(user, key) != value}
+    _apply(user, changed, event, actor)
+    if "email" in values:
+        user.email_verified = user.email is not None
+    if "phone_number" in values:
+        user.phone_verified = user.phone_number is not None
 
 
 def _refuse_others(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
@@ -198,8 +230,8 @@ def _apply(
     with session().no_autoflush:
         _refuse_taken(user)
     _flush()
-    if "email" in changed:
-        _address_changed(user, before["email"], actor)
+    if changed.keys() & set(_CONTACT_FIELDS):  # where proofs and objections went (AT-213)
+        services_recovery_rows.cancel_open(user, "address changed", actor=actor)
     described = {key: [_shown(key, before[key]), _shown(key, changed[key])] for key in changed}
     record(event, resource=user, changes=described, actor=actor)
     user_id, names = str(user.id), sorted(changed)
@@ -207,9 +239,20 @@ def _apply(
     return described
 
 
-def _address_changed(user: IAMUserAccount, old: str | None, actor: Actor) -> None:
-    # A link sent to the former address must not work for whoever reads mail there now.
+def _refuse_own_contact(user: IAMUserAccount, changed: Mapping[str, Any], actor: Actor) -> None:
+    # One's own address changes with proof of the new one, on the account page (AT-103, AT-105).
+    for field in _CONTACT_FIELDS:
+        if field in changed and actor.user_id == user.id:
+            raise InvalidInput(
+                _("Change your own under “Account”, where it is checked"), field=field
+            )
+
+
+def _address_replaced(user: IAMUserAccount, old: str | None, actor: Actor) -> None:
+    # A link sent to a former address must not work for whoever reads mail there now; that
+    # an administrator set the address settles the objections to earlier changes, too.
     services_links.drop(user)
+    services_links.drop(user, services_links.EMAIL_UNDO)
     at, brand = clock.now(), services_notices.brand()
     told = []
     with speaking(user.language):
@@ -331,6 +374,7 @@ __all__ = [
     "reactivate",
     "reset_factors",
     "send_password_link",
+    "store_proved",
     "suspend",
     "update_profile",
     "update_user",

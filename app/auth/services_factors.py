@@ -18,15 +18,17 @@ from ..core.errors import NotFound
 from ..core.i18n import _
 from ..core.ids import parse_id
 from ..core.scoping import current_tenant_id
-from .factors import AAL1, AAL2, Factor, factors
+from .factors import AAL1, AAL2, AAL3, Factor, factors
 from .factors.recovery_code import RecoveryCode
+from .factors.webauthn import Webauthn
 from .identity import mask_email, mask_phone
-from .models import IAMMfaMethod, IAMRecoveryCode, IAMUserAccount
+from .models import IAMMfaMethod, IAMRecoveryCode, IAMUserAccount, IAMWebauthnCredential
 from .principal import AAL_ORDER
 from .settings_mfa import MfaSettings
 
 RECOVERY = RecoveryCode.name
 EMAIL_OTP = "email_otp"
+WEBAUTHN = Webauthn.name
 _METHOD = cast(Table, IAMMfaMethod.__table__)
 _CONFIRMED = (
     select(_METHOD.c.method)
@@ -130,7 +132,12 @@ def active_methods(user: IAMUserAccount) -> list[IAMMfaMethod]:
 def ways(user: IAMUserAccount, minimum: str = AAL1) -> list[Way]:
     """Return how the person can prove a factor that reaches `minimum`, strongest first."""
     rows = [row for row in active_methods(user) if row.method in factors()]
-    found = [_way(row) for row in rows if reaches(assurance_of(row.method), minimum)]
+    strongest = _bound_keys(user) if minimum == AAL3 else frozenset()
+    found = [
+        _way(row)
+        for row in rows
+        if row.id in strongest or reaches(assurance_of(row.method), minimum)
+    ]
     if codes_left(user.id) and reaches(assurance_of(RECOVERY), minimum):
         found.append(_recovery_way())
     return [_first(item) if at == 0 else item for at, item in enumerate(found)]
@@ -195,6 +202,19 @@ def note_of(method: str) -> str:
 def names_reaching(minimum: str) -> Iterable[str]:
     """Return the names of all factors that reach `minimum`."""
     return [name for name in factors().names() if reaches(assurance_of(name), minimum)]
+
+
+def _bound_keys(user: IAMUserAccount) -> frozenset[UUID]:
+    # AAL3 wants a key that cannot leave its device, and somebody who vouches for that.
+    if not reaches(assurance_of(WEBAUTHN), AAL2):
+        return frozenset()
+    key = IAMWebauthnCredential
+    found = session().scalars(
+        select(key.mfa_method_id).where(
+            key.user_id == user.id, key.backup_eligible.is_(False), key.attestation_trusted
+        )
+    )
+    return frozenset(found)
 
 
 def _way(row: IAMMfaMethod) -> Way:

@@ -20,7 +20,7 @@ from ..core.errors import Forbidden
 from ..notify import services_outbox
 from ..notify.messages import EMAIL
 from ..notify.models import DEAD, EXPIRED, SENT
-from . import services_challenges, services_login, services_password, services_sessions
+from . import services_challenges, services_gate, services_password, services_sessions
 from .errors import InvalidCredentials
 from .factors import AAL1, AAL2, factors
 from .factors.sent_code import new_code
@@ -29,6 +29,7 @@ from .principal import Principal
 from .services_factors import (
     EMAIL_OTP,
     MfaState,
+    Way,
     active_methods,
     assurance_of,
     find_method,
@@ -37,6 +38,7 @@ from .services_factors import (
     mfa_state,
     names_reaching,
     reaches,
+    ways,
 )
 from .services_mfa_send import SIGN_IN, send_otp
 from .services_mfa_verify import Proved, begin_attempt, record_step_up_failed, redeem
@@ -86,7 +88,7 @@ def issue_mfa_challenge(
     `minimum` (AT-068), TooManyAttempts within the pause between two codes.
     """
     way = find_way(user, method)
-    _refuse_weak(user, way.method, purpose, minimum, actor)
+    _refuse_weak(user, way, purpose, minimum, actor)
     if not way.sent:
         row = services_challenges.open_challenge(
             user, way.method, purpose, method_id=way.method_id, session_id=session_id,
@@ -162,6 +164,7 @@ def verify_mfa_code(
     purpose: str = SIGN_IN,
     session_id: UUID | None = None,
     minimum: str = AAL1,
+    browser: bytes | None = None,
     actor: Actor,
 ) -> Proved:
     """Check a code in one call; owns its transactions.
@@ -170,7 +173,7 @@ def verify_mfa_code(
     """
     attempt = begin_attempt(
         user, code, method=method, purpose=purpose, session_id=session_id, minimum=minimum,
-        actor=actor,
+        browser=browser, actor=actor,
     )  # fmt: skip
     with transaction():
         return redeem(attempt, actor=actor)
@@ -185,7 +188,7 @@ def complete_mfa_session(
     """
     if principal.user_id != user.id:
         raise Forbidden(code="mfa.other_user")
-    return services_login.complete_factor(principal, method=proved.amr, acr=proved.acr, actor=actor)
+    return services_gate.complete_factor(principal, method=proved.amr, acr=proved.acr, actor=actor)
 
 
 def step_up_with_password(
@@ -227,10 +230,8 @@ def recent_successful_mfa(
     )
 
 
-def _refuse_weak(
-    user: IAMUserAccount, method: str, purpose: str, minimum: str, actor: Actor
-) -> None:
-    if reaches(assurance_of(method), minimum):
+def _refuse_weak(user: IAMUserAccount, way: Way, purpose: str, minimum: str, actor: Actor) -> None:
+    if way.id in {item.id for item in ways(user, minimum)}:
         return
     record(
         events.MFA_SEND_REFUSED,
@@ -238,7 +239,7 @@ def _refuse_weak(
         status=DENIED,
         error="mfa.method_too_weak",
         actor=actor,
-        method=method,
+        method=way.method,
         purpose=purpose,
         reason="too_weak",
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import delete, update
+from sqlalchemy import delete
 
 from ..audit import events
 from ..audit.services_audit import record
@@ -19,14 +19,18 @@ from ..core.db import after_commit, session
 from ..core.errors import Conflict, Forbidden, InvalidInput
 from ..core.i18n import _, speaking
 from ..notify import messages
-from ..risk import services_limits
-from ..risk.models import IAMDevice
+from ..risk import services_devices, services_limits
 from ..risk.services_limits import bucket
-from . import services_notices, services_recovery_codes, services_sessions
+from . import (
+    services_notices,
+    services_recovery_codes,
+    services_recovery_rows,
+    services_sessions,
+)
 from .factors import AAL2, ENROL, factors
 from .identity import MAX_NAME, check_display_name
 from .links import public_url
-from .models import IAMMfaChallenge, IAMMfaMethod, IAMUserAccount
+from .models import IAMMfaChallenge, IAMMfaMethod, IAMUserAccount, IAMWebauthnCredential
 from .services_factors import active_methods, assurance_of, find_method, label_of, reaches
 
 REQUIRED = "required"
@@ -65,10 +69,11 @@ def remove(user: IAMUserAccount, method_id: UUID | None, *, policy: str, actor: 
             code="mfa.last_factor",
         )
     method, name = row.method, row.name
+    _drop_key(row.id)
     session().delete(row)
     if not rest:
         services_recovery_codes.remove_all(user)
-    _end_trust(user.id)
+    services_devices.end_trust(user.id)
     record(
         events.MFA_REMOVED,
         resource=("mfa_method", row.id),
@@ -89,27 +94,42 @@ def reset_factors(user: IAMUserAccount, *, actor: Actor) -> None:
     """
     if actor.user_id == user.id:
         raise Forbidden(_("You cannot reset your own second steps"), code="mfa.own_reset")
+    names = strip(user, actor=actor)
+    # What it would remove is gone; the factors that come next must be safe from its link.
+    services_recovery_rows.cancel_open(user, "factors_reset", actor=actor)
+    record(events.MFA_DISABLED, resource=user, actor=actor, methods=names)
+    services_sessions.revoke_all(user.id, "mfa_reset", actor=actor)
+    _tell_reset(user, clock.now(), actor)
+
+
+def strip(user: IAMUserAccount, *, actor: Actor) -> list[str]:
+    """Delete every factor and recovery code of a person; return the kinds of factors.
+
+    The next sign-in enrols one anew: who had a second step does not go on without. The
+    caller decides whether that may be, records it, ends sessions and tells the person.
+    """
     services_recovery_codes.lock_account(user)
     names = sorted({row.method for row in active_methods(user)})
-    for model in (IAMMfaChallenge, IAMMfaMethod):
+    for model in (IAMMfaChallenge, IAMWebauthnCredential, IAMMfaMethod):
         session().execute(
             delete(model).where(model.user_id == user.id),
             execution_options={"synchronize_session": False},
         )
     services_recovery_codes.remove_all(user)
-    _end_trust(user.id)
+    services_devices.end_trust(user.id)
+    user.mfa_enrolment_due = user.mfa_enrolment_due or bool(names)
     # Counters belong to the authenticators that are gone (NIST SP 800-63B-4 3.2.2).
     scopes = [(user.id,), (user.id, ENROL), *((user.id, name) for name in factors().names())]
     services_limits.clear_all([bucket("mfa", *keys, actor=actor) for keys in scopes])
-    record(events.MFA_DISABLED, resource=user, actor=actor, methods=names)
-    services_sessions.revoke_all(user.id, "mfa_reset", actor=actor)
-    _tell_reset(user, clock.now(), actor)
     _announce(user.id, "all", "reset")
+    return names
 
 
-def _end_trust(user_id: UUID) -> None:
+def _drop_key(method_id: UUID) -> None:
+    # Not left to the cascade: a host's own SQLite engine may not enforce foreign keys.
+    key = IAMWebauthnCredential
     session().execute(
-        update(IAMDevice).where(IAMDevice.user_id == user_id).values(trusted_until=None),
+        delete(key).where(key.mfa_method_id == method_id),
         execution_options={"synchronize_session": False},
     )
 

@@ -25,17 +25,24 @@ from ..core.ids import new_id
 from ..notify import messages
 from ..notify.messages import EMAIL
 from ..notify.services_caps import check_send_caps
-from . import services_challenges, services_notices, services_policy, services_recovery_codes
+from ..risk import services_devices
+from . import (
+    services_challenges,
+    services_notices,
+    services_policy,
+    services_recovery_codes,
+    services_sessions,
+)
 from .errors import CodeInvalid
 from .factors import AAL2, ENROL, Attempt, factors
 from .factors.totp import Totp, new_secret, provisioning_uri, secret_context
 from .identity import MAX_NAME, check_display_name, check_email
 from .links import public_url
 from .models import IAMAuthSession, IAMMfaMethod, IAMUserAccount
-from .services_factors import RECOVERY, assurance_of, label_of, reaches
+from .services_factors import RECOVERY, active_methods, assurance_of, label_of, reaches
 from .services_mfa import Issued, send_challenge
 from .services_mfa_verify import Proved, count_attempt, redeem
-from .services_session_lookup import PENDING
+from .services_session_lookup import ACTIVE, PENDING
 from .settings import AuthSettings
 from .settings_mfa import MfaSettings
 
@@ -57,11 +64,12 @@ class TotpSetup:
 
 @dataclass(frozen=True, slots=True)
 class Enrolled:
-    """A confirmed factor; `recovery_codes` in clear where this was the first."""
+    """A confirmed factor; where it was the first: recovery codes in clear, sessions that ended."""
 
     method: IAMMfaMethod
     proved: Proved
     recovery_codes: list[str] = field(default_factory=list, repr=False)
+    sessions_ended: int = 0
 
 
 def begin_totp(user: IAMUserAccount, *, session_id: UUID | None, actor: Actor) -> IAMMfaMethod:
@@ -170,14 +178,33 @@ def confirm(user: IAMUserAccount, attempt: Attempt, *, name: str = "", actor: Ac
     services_recovery_codes.lock_account(user)
     proved = redeem(attempt, actor=actor)
     row = _turn_on(attempt, name)
+    return settle(user, row, proved, session_id=attempt.session_id, actor=actor)
+
+
+def settle(
+    user: IAMUserAccount,
+    row: IAMMfaMethod,
+    proved: Proved,
+    *,
+    session_id: UUID | None,
+    actor: Actor,
+) -> Enrolled:
+    """Do what a new factor of any kind brings along; the account is locked already.
+
+    Other sessions' pending enrolments go, trust in devices ends, and with a first factor the
+    other sessions; first recovery codes are made, the person is told.
+    """
     _drop(_M.user_id == user.id, _M.confirmed_at.is_(None),
-          _M.session_id.is_distinct_from(attempt.session_id))  # fmt: skip
+          _M.session_id.is_distinct_from(session_id))  # fmt: skip
     _ask_for_it(row)
+    services_devices.end_trust(user.id)
+    user.mfa_enrolment_due = False
+    ended = _end_others(user, session_id, actor)
     codes = services_recovery_codes.create_first(user, actor=actor)
     record(events.MFA_ENROLLED, resource=row, subject_id=user.id, actor=actor,
            method=row.method, name=row.name)  # fmt: skip
     _tell(user, row, actor)
-    return Enrolled(row, proved, codes)
+    return Enrolled(row, proved, codes, ended)
 
 
 def _begin(
@@ -187,7 +214,7 @@ def _begin(
     session_id: UUID | None,
     actor: Actor,
 ) -> IAMMfaMethod:
-    _check_allowed(user, method)
+    check_allowed(user, method)
     # Another session's row stays: neither of the two may drop what the other enrols.
     forgotten = or_(_M.session_id == session_id, _M.created_at <= _oldest())
     _drop(*_unconfirmed(user, method), forgotten)
@@ -230,7 +257,11 @@ def _checked(name: str) -> str:
     return check_display_name(name, field="name", longest=MAX_NAME)
 
 
-def _check_allowed(user: IAMUserAccount, method: str) -> None:
+def check_allowed(user: IAMUserAccount, method: str) -> None:
+    """Refuse a factor that may not be enrolled here, or by this person now.
+
+    Raises NotFound, Forbidden, Conflict.
+    """
     if method == RECOVERY or method not in factors():
         raise NotFound
     if method not in MfaSettings.current().MFA_METHODS:
@@ -312,6 +343,16 @@ def _ask_for_it(row: IAMMfaMethod) -> None:
         )
         .values(stage=services_policy.MFA)
         .execution_options(synchronize_session=False)
+    )
+
+
+def _end_others(user: IAMUserAccount, session_id: UUID | None, actor: Actor) -> int:
+    # Opened by the password alone, perhaps by whoever this factor is to keep out. Pending
+    # sign-ins stay: they must show it.
+    if len(active_methods(user)) > 1:
+        return 0
+    return services_sessions.revoke_all(
+        user.id, "factor_added", except_id=session_id, states=(ACTIVE,), actor=actor
     )
 
 

@@ -6,7 +6,7 @@ no code is ever compared uncounted. Failures are told apart in the audit trail o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NoReturn
 from uuid import UUID
@@ -21,13 +21,29 @@ from ..core.db import session, transaction
 from ..core.errors import TooManyAttempts
 from ..risk import services_limits
 from ..risk.services_limits import Bucket, bucket
-from . import services_challenges, services_notices
-from .errors import CodeDead, CodeInvalid
-from .factors import AAL1, ENROL, Attempt, factors
+from . import (
+    services_challenges,
+    services_notices,
+    services_webauthn_challenges,
+    services_webauthn_use,
+)
+from .errors import CloneRefused, CodeDead, CodeInvalid, PasskeyMalformed
+from .factors import AAL1, AAL2, ENROL, Attempt, Reached, factors
+from .factors.webauthn import Webauthn
 from .models import IAMMfaMethod, IAMUserAccount
 from .services_directory import get_user
-from .services_factors import RECOVERY, Way, assurance_of, codes_left, find_way, ways
+from .services_factors import (
+    RECOVERY,
+    Way,
+    assurance_of,
+    codes_left,
+    find_way,
+    reaches,
+    ways,
+)
 from .services_mfa_send import SIGN_IN
+from .services_webauthn_challenges import Bound
+from .webauthn_parsing import read_assertion_text
 
 _AMR = {"sms_otp": "sms", "whatsapp_otp": "sms"}
 
@@ -40,11 +56,12 @@ class Proved:
     acr: str
     at: datetime
     codes_left: int | None = None
+    shown: str | None = None
 
     @property
     def amr(self) -> str:
         """Return the RFC 8176 name of what was shown."""
-        return _AMR.get(self.method, "otp")
+        return self.shown or _AMR.get(self.method, "otp")
 
 
 def current_way(
@@ -71,11 +88,13 @@ def begin_attempt(
     purpose: str = SIGN_IN,
     session_id: UUID | None = None,
     minimum: str = AAL1,
+    browser: bytes | None = None,
     actor: Actor,
 ) -> Attempt:
     """Count a try and commit the count; call it outside any unit of work.
 
-    `method` is a factor's id or kind, by default the one in use. Raises CodeInvalid
+    `method` is a factor's id or kind, by default the one in use; `browser` is what a
+    WebAuthn challenge is bound to, which is used up as well. Raises CodeInvalid
     where no code is awaited or the awaited one is dead, TooManyAttempts, NotFound.
     """
     user_id = user.id
@@ -91,7 +110,7 @@ def begin_attempt(
         way.method,
         way.method_id,
     )
-    return count_attempt(
+    counted = count_attempt(
         Attempt(
             method=way.method,
             user_id=user_id,
@@ -101,10 +120,14 @@ def begin_attempt(
             code=code,
             method_id=way.method_id,
             challenge_id=open_row.id if open_row is not None and asked else None,
+            minimum=minimum,
         ),
         sent=way.sent,
         actor=actor,
     )
+    if way.method != Webauthn.name or browser is None:
+        return counted
+    return replace(counted, challenge=_use_up_challenge(counted, browser))
 
 
 def count_attempt(attempt: Attempt, *, sent: bool, actor: Actor) -> Attempt:
@@ -117,7 +140,7 @@ def count_attempt(attempt: Attempt, *, sent: bool, actor: Actor) -> Attempt:
         services_limits.charge_all(_buckets(attempt, actor))
     except TooManyAttempts:
         with transaction():
-            _record_failure(attempt.method, attempt.user_id, attempt.purpose, "throttled", actor)
+            record_failure(attempt.method, attempt.user_id, attempt.purpose, "throttled", actor)
         raise
     if not sent:
         return attempt
@@ -127,7 +150,7 @@ def count_attempt(attempt: Attempt, *, sent: bool, actor: Actor) -> Attempt:
             alive = services_challenges.count_try(attempt.challenge_id, attempt.at)
     if not alive:
         with transaction():
-            _record_failure(attempt.method, attempt.user_id, attempt.purpose, "dead", actor)
+            record_failure(attempt.method, attempt.user_id, attempt.purpose, "dead", actor)
             raise CodeDead(field="code")
     return attempt
 
@@ -139,10 +162,12 @@ def redeem(attempt: Attempt, *, actor: Actor) -> Proved:
     """
     services_challenges.lock_method(attempt.method_id)
     try:
-        factors().get(attempt.method).redeem(attempt)
+        reached = _reached(attempt)
     except CodeInvalid as refusal:
         reason = str(refusal.details.get("reason", "wrong"))
-        _record_failure(attempt.method, attempt.user_id, attempt.purpose, reason, actor)
+        record_failure(attempt.method, attempt.user_id, attempt.purpose, reason, actor)
+        if isinstance(refusal, CloneRefused):
+            raise
         raise CodeInvalid(field="code") from None
     services_limits.clear_all(_buckets(attempt, actor))
     services_challenges.close(attempt, actor=actor)
@@ -155,7 +180,31 @@ def redeem(attempt: Attempt, *, actor: Actor) -> Proved:
         purpose=attempt.purpose,
     )
     left = _recovery_code_used(attempt, actor) if attempt.method == RECOVERY else None
-    return Proved(attempt.method, assurance_of(attempt.method), attempt.at, left)
+    if reached.suspect is not None:
+        services_webauthn_use.suspect_clone(reached.suspect, actor=actor)
+    return Proved(attempt.method, reached.acr, attempt.at, left, reached.amr)
+
+
+def _reached(attempt: Attempt) -> Reached:
+    level = assurance_of(attempt.method)
+    found = factors().get(attempt.method).redeem(attempt)
+    if found is None:
+        found = Reached(_AMR.get(attempt.method, "otp"), level)
+    elif not reaches(level, AAL2):  # no longer allowed: still asked for, but counts for less
+        found = replace(found, acr=level)
+    if not reaches(found.acr, attempt.minimum):
+        raise CodeInvalid(field="code", reason="too_weak")
+    return found
+
+
+def _use_up_challenge(attempt: Attempt, browser: bytes) -> bytes | None:
+    # None is refused when the try is redeemed, with the other reasons.
+    try:
+        answer = read_assertion_text(attempt.code)
+    except PasskeyMalformed:
+        return None
+    bound = Bound(attempt.purpose, browser, attempt.user_id, attempt.session_id)
+    return services_webauthn_challenges.use_up(answer.client_data.challenge, bound)
 
 
 def _buckets(attempt: Attempt, actor: Actor) -> list[Bucket]:
@@ -169,7 +218,7 @@ def _buckets(attempt: Attempt, actor: Actor) -> list[Bucket]:
 
 def _refuse(method: str, user_id: UUID, purpose: str, reason: str, actor: Actor) -> NoReturn:
     with transaction():
-        _record_failure(method, user_id, purpose, reason, actor)
+        record_failure(method, user_id, purpose, reason, actor)
         raise CodeInvalid(field="code")
 
 
@@ -185,7 +234,8 @@ def record_step_up_failed(user_id: UUID, purpose: str, method: str, actor: Actor
     )
 
 
-def _record_failure(method: str, user_id: UUID, purpose: str, reason: str, actor: Actor) -> None:
+def record_failure(method: str, user_id: UUID, purpose: str, reason: str, actor: Actor) -> None:
+    """Record that a factor was refused, and why."""
     if purpose not in (SIGN_IN, ENROL):
         record_step_up_failed(user_id, purpose, method, actor)
     record(

@@ -7,11 +7,12 @@ recipient's language (`speaking`), whoever caused it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from ..core.actor import Actor
 from ..core.i18n import _, speaking
-from ..notify import messages, services_outbox
+from ..notify import messages, messages_devices, services_outbox
 from ..notify.messages import Message
 from ..risk import services_devices
 from .links import public_url
@@ -21,18 +22,12 @@ from .settings import AuthSettings
 
 def new_device(user: IAMUserAccount, *, at: datetime, actor: Actor) -> None:
     """Tell about a sign-in from a browser not seen before (J3)."""
-    browser, system, _kind = services_devices.describe(actor.user_agent)
-    if user.email:
-        with speaking(user.language):
-            message = messages.new_device(
-                user.email,
-                brand=brand(),
-                device=f"{_(browser)}, {_(system)}",
-                ip=actor.ip,
-                at=at,
-                link=public_url("iam_account.sessions"),
-            )
-        send(user, message, actor=actor)
+    _about_device(user, messages_devices.new_device, at, actor)
+
+
+def device_cookie_reused(user: IAMUserAccount, *, at: datetime, actor: Actor) -> None:
+    """Tell that an old copy of a known browser's cookie came back (J3)."""
+    _about_device(user, messages_devices.device_cookie_reused, at, actor)
 
 
 def password_changed(user: IAMUserAccount, *, at: datetime, actor: Actor) -> None:
@@ -55,6 +50,17 @@ def recovery_code_used(user: IAMUserAccount, *, remaining: int, at: datetime, ac
         send(user, message, actor=actor)
 
 
+def clone_suspected(user: IAMUserAccount, *, name: str, at: datetime, actor: Actor) -> None:
+    """Tell that a security key may have been copied (AT-255)."""
+    if user.email:
+        link = public_url("iam_account.security")
+        with speaking(user.language):
+            message = messages.key_clone_suspected(
+                user.email, key=name, brand=brand(), at=at, link=link
+            )
+        send(user, message, actor=actor)
+
+
 def send(user: IAMUserAccount, message: Message, *, actor: Actor) -> None:
     """Queue a message to the person."""
     services_outbox.enqueue(message, user_id=user.id, actor=actor)
@@ -63,3 +69,15 @@ def send(user: IAMUserAccount, message: Message, *, actor: Actor) -> None:
 def brand() -> str:
     """Return the name under which messages are sent."""
     return AuthSettings.current().IAM_BRAND_NAME
+
+
+def _about_device(
+    user: IAMUserAccount, build: Callable[..., Message], at: datetime, actor: Actor
+) -> None:
+    browser, system, _kind = services_devices.describe(actor.user_agent)
+    if user.email:
+        link = public_url("iam_account.devices")
+        with speaking(user.language):
+            device = f"{_(browser)}, {_(system)}"
+            message = build(user.email, brand=brand(), device=device, ip=actor.ip, at=at, link=link)
+        send(user, message, actor=actor)

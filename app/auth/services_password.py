@@ -20,7 +20,7 @@ from ..core.actor import Actor
 from ..core.db import after_commit, end_read, session, transaction
 from ..core.i18n import _
 from ..core.ids import new_id
-from ..risk import services_limits
+from ..risk import services_devices, services_limits
 from ..risk.services_limits import bucket
 from . import breached, services_links, services_notices, services_sessions
 from .errors import InvalidCredentials, PasswordRefused
@@ -151,9 +151,13 @@ def is_expired(user: IAMUserAccount | Account, at: datetime) -> bool:
 
 
 def store(user: IAMUserAccount, new: NewPassword, actor: Actor) -> None:
-    """Make a prepared password the account's own; outstanding links die, the person is told."""
+    """Make a prepared password the account's own; outstanding links and trust in devices die.
+
+    The person is told.
+    """
     at = clock.now()
     services_links.drop(user)
+    services_devices.end_trust(user.id)
     user.password_hash = new.password_hash
     user.password_changed_at = user.updated_at = at
     session().add(

@@ -1,11 +1,12 @@
 """What a person's sign-in must contain: the second-factor policy and what is still missing (D6).
 
 Pure decisions over values that others loaded; `missing_stage` is the heart of
-the one sign-in gate in `services_login.py`.
+the one sign-in gate in `services_gate.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -13,7 +14,8 @@ from ..authz.grants import Grants
 from .principal import AAL_ORDER
 from .settings_mfa import MfaSettings
 
-DONE, MFA, ENROL, PASSWORD_STAGE = "done", "mfa", "enrol", "password"
+DONE, VERIFY, MFA, ENROL, PASSWORD_STAGE = "done", "verify", "mfa", "enrol", "password"
+AGAIN = "again"  # a recovery has done what it may: the person signs in anew
 _STRICTNESS = ("off", "optional", "required")
 
 
@@ -41,6 +43,14 @@ def in_grace(until: datetime | None, at: datetime) -> bool:
     if not MfaSettings.current().MFA_GRACE_DAYS:
         return False
     return until is None or at < until
+
+
+def second_factor_shown(amr: Sequence[str], acr: str) -> bool:
+    """Return whether a sign-in has shown more than one factor.
+
+    A mailbox that was only confirmed (`email` after the first proof) is none.
+    """
+    return acr != "aal1" or any(name != "email" for name in amr[1:])
 
 
 def missing_stage(

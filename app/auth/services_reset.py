@@ -12,24 +12,26 @@ from uuid import UUID
 
 from ..audit import events
 from ..audit.services_audit import record
-from ..core import clock, rng
 from ..core.actor import Actor
-from ..core.crypto import token_digest
 from ..core.db import end_read, session, transaction
 from ..core.i18n import speaking
-from ..core.ids import new_id
 from ..notify import messages
 from ..risk import services_devices, services_limits
-from ..risk.models import IAMThrottle
 from ..risk.services_limits import Bucket, bucket
-from . import services_links, services_notices, services_password, services_sessions
+from . import (
+    services_links,
+    services_notices,
+    services_password,
+    services_sessions,
+    services_stand_in,
+)
 from .identity import mask_identifier
 from .links import public_url
 from .liveness import ACTIVE, INVITED, may_set_password
 from .models import IAMUserAccount
 from .services_directory import find_by_login
+from .services_guesses import name_key
 from .services_links import RESET, SET
-from .services_login import name_key
 from .settings_password import PasswordSettings
 
 
@@ -46,7 +48,7 @@ def request_reset(identifier: str, *, actor: Actor) -> None:
     allowed = _reset_allowed(found, identifier, actor)
     with transaction():
         user = find_by_login(identifier)  # again: the charge let go of the first reading
-        stand_in = _stand_in(actor)
+        stand_in = services_stand_in.account(actor)
         known = _can_reset(user or stand_in) and user is not None
         record(
             events.PASSWORD_RESET_REQUESTED,
@@ -59,7 +61,8 @@ def request_reset(identifier: str, *, actor: Actor) -> None:
             with session().begin_nested():
                 send_reset_link(user, actor=actor)
         else:
-            _throw_away(stand_in, actor)
+            with services_stand_in.thrown_away():
+                send_reset_link(stand_in, actor=actor)
 
 
 def send_reset_link(user: IAMUserAccount, *, actor: Actor) -> None:
@@ -127,39 +130,6 @@ def _reset_message(address: str, link: str) -> messages.Message:
     minutes = PasswordSettings.current().PASSWORD_RESET_MINUTES
     brand = services_notices.brand()
     return messages.password_reset_link(address, link=link, minutes=minutes, brand=brand)
-
-
-def _stand_in(actor: Actor) -> IAMUserAccount:
-    """Return an account that is never stored, to do the work of a reset for."""
-    return IAMUserAccount(
-        id=new_id(),
-        tenant_id=actor.tenant_id,
-        username="nobody",
-        email="nobody@reset.invalid",  # RFC 2606: no mail ever goes there
-        status=ACTIVE,
-        password_hash="-",  # noqa: S106 - no password; it says that there is one
-    )
-
-
-def _throw_away(stand_in: IAMUserAccount, actor: Actor) -> None:
-    """Do all that a link costs, statement by statement, and take it back (AT-011)."""
-    with session().begin_nested() as point:
-        services_links.drop(stand_in)
-        token = rng.token()
-        # In place of the link's row, which needs an account to belong to.
-        session().add(
-            IAMThrottle(
-                id=UUID(bytes=token_digest(token)[:16]),
-                tenant_id=actor.tenant_id,
-                scope="reset.nobody",
-                count=0,
-                updated_at=clock.now(),
-            )
-        )
-        link = public_url("iam_auth.password_reset", token=token)
-        services_notices.send(stand_in, _reset_message(str(stand_in.email), link), actor=actor)
-        session().flush()
-        point.rollback()
 
 
 def _can_reset(user: IAMUserAccount) -> bool:

@@ -16,7 +16,7 @@ from ..core import clock
 from ..core.crypto import token_digest
 from ..core.db import run_prepared
 from ..tenancy.models import IAMTenant
-from .liveness import may_act
+from .liveness import may_act, may_enter
 from .models import IAMAuthSession, IAMUserAccount
 from .principal import Principal
 from .services_policy import in_grace, mfa_policy
@@ -77,7 +77,8 @@ def is_idle(row: Any, at: datetime) -> bool:
 def _is_live(row: Any, ip: str | None, at: datetime) -> bool:
     if row.state not in LIVE or at >= row.expires_at or is_idle(row, at):
         return False
-    if not may_act(row.status, row.tenant_status):
+    may_go_on = may_act if row.state == ACTIVE else may_enter
+    if not may_go_on(row.status, row.tenant_status):
         return False
     return row.ip == ip or not AuthSettings.current().SESSION_BIND_IP
 

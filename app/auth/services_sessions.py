@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Insert, Table, and_, bindparam, func, insert, select, update
 
 from ..audit import events
 from ..audit.services_audit import record
@@ -30,6 +30,7 @@ from .services_session_lookup import ACTIVE, LIVE, PENDING, REVOKED, is_idle
 from .settings import AuthSettings
 
 _S, _U = IAMAuthSession, IAMUserAccount
+_OF_ITS_ACCOUNT = "the row carries the tenant of its account"
 _TABLE = cast(Table, IAMAuthSession.__table__)
 _USER = cast(Table, IAMUserAccount.__table__)
 _TENANT = cast(Table, IAMTenant.__table__)
@@ -46,9 +47,34 @@ _LIVE = (
 )
 
 
+def _insert_within_limit() -> Insert:
+    # One statement counts and inserts; FROM the account's row, which the caller has locked.
+    other = _TABLE.alias("other")
+    live = select(func.count()).where(
+        other.c.tenant_id == bindparam("tenant"),
+        other.c.user_id == bindparam("user"),
+        other.c.state == ACTIVE,
+        other.c.expires_at > bindparam("at"),
+    )
+    names = [column.name for column in _TABLE.columns]
+    values = [bindparam(name, type_=_TABLE.c[name].type) for name in names]
+    row = select(*values).select_from(_USER).where(
+        _USER.c.tenant_id == bindparam("tenant"),
+        _USER.c.id == bindparam("user"),
+        live.scalar_subquery() < bindparam("limit"),
+    )  # fmt: skip
+    return insert(_TABLE).from_select(names, row)
+
+
+_INSERT_WITHIN_LIMIT = _insert_within_limit()
+
+
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What a browser gets: the new token, and what is still missing (`stage`)."""
+    """What a browser gets: the new token, and what is still missing (`stage`).
+
+    `generation` is the new one of its device cookie, None where that stays as it is.
+    """
 
     token: str
     session_id: UUID
@@ -56,6 +82,7 @@ class SignIn:
     remember: bool
     expires_at: datetime
     next_url: str | None = None
+    generation: int | None = None
 
     @property
     def complete(self) -> bool:
@@ -75,7 +102,11 @@ def open_session(
     next_url: str | None,
     actor: Actor,
 ) -> SignIn:
-    """Insert a session, active or pending, and return its token."""
+    """Insert a session, active or pending, and return its token.
+
+    For an active one the caller has locked the account row, so that parallel sign-ins
+    count one another (AT-126). Raises SessionLimitReached where the policy refuses.
+    """
     at = clock.now()
     token = rng.token()
     expires_at, idle_seconds = _lifetime(user.actor_type, state, remember, at)
@@ -86,9 +117,13 @@ def open_session(
         "remember": remember, "next_url": next_url, "amr": list(amr), "acr": acr, "proofs": {},
         "login_time": at, "auth_time": at, "mfa_time": at if acr != "aal1" else None,
         "last_activity_at": at, "idle_seconds": idle_seconds, "expires_at": expires_at,
+        "logout_time": None, "revoke_reason": None,
         "ip": actor.ip, "user_agent": (actor.user_agent or "")[:400],
     }  # fmt: skip
-    run_prepared(_INSERT, values, reason="the row carries the tenant of its account")
+    if state != ACTIVE or not _insert_if_room(user, values, at):
+        if state == ACTIVE:
+            make_room(user.id, user.actor_type, actor=actor)
+        run_prepared(_INSERT, values, reason=_OF_ITS_ACCOUNT)
     return SignIn(token, session_id, stage, remember, expires_at, next_url)
 
 
@@ -252,9 +287,17 @@ def revoke(session_id: UUID, reason: str, *, actor: Actor) -> None:
     _announce(row.user_id, reason)
 
 
-def revoke_all(user_id: UUID, reason: str, *, except_id: UUID | None = None, actor: Actor) -> int:
+def revoke_all(
+    user_id: UUID,
+    reason: str,
+    *,
+    except_id: UUID | None = None,
+    states: tuple[str, ...] = LIVE,
+    actor: Actor,
+) -> int:
     """End every session of a user, pending ones too, but for `except_id`; return how many."""
-    ended = _end_where(_S.user_id == user_id, except_id, reason)
+    which = and_(_S.user_id == user_id, _S.state.in_(states))
+    ended = _end_where(which, except_id, reason)
     if ended:
         record(
             events.SESSION_REVOKED,
@@ -279,6 +322,13 @@ def revoke_device(device_id: UUID, *, except_id: UUID | None = None, actor: Acto
             count=ended,
         )
     return ended
+
+
+def _insert_if_room(user: IAMUserAccount | Account, values: dict[str, Any], at: datetime) -> bool:
+    limit = AuthSettings.current().session_policy(user.actor_type).max_sessions
+    room = {"tenant": user.tenant_id, "user": user.id, "at": at, "limit": limit}
+    found = run_prepared(_INSERT_WITHIN_LIMIT, {**values, **room}, reason=_OF_ITS_ACCOUNT)
+    return bool(found.rowcount)
 
 
 def _live_of(user_id: UUID) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
@@ -14,16 +14,21 @@ from ..core.settings import Section, setting
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """Limits of one actor type's sessions."""
+    """Limits of one actor type's sessions (J2).
+
+    `mfa_on_new_device` asks for a second step, or failing that for a confirmation by mail,
+    in a browser not seen before, whatever the second-factor policy says.
+    """
 
     max_sessions: int
     absolute_minutes: int
     idle_minutes: int = 30
     remember_days: int = 0
+    mfa_on_new_device: bool = False
 
 
 DEFAULT_POLICIES = {
-    "super_admin": SessionPolicy(3, 30),
+    "super_admin": SessionPolicy(3, 30, mfa_on_new_device=True),
     "partner_admin": SessionPolicy(5, 8 * 60),
     "client_admin": SessionPolicy(5, 8 * 60),
     "tenant_admin": SessionPolicy(5, 8 * 60),
@@ -41,7 +46,7 @@ def _policies(value: Any) -> Any:
     return value
 
 
-Policies = Annotated[dict[str, dict[str, int]], BeforeValidator(_policies)]
+Policies = Annotated[dict[str, dict[str, int | bool]], BeforeValidator(_policies)]
 
 
 class AuthSettings(Section):
@@ -65,7 +70,7 @@ class AuthSettings(Section):
     IAM_SESSION_POLICIES: Policies = setting(
         {},
         "JSON object, actor type to limits (max_sessions, absolute_minutes, idle_minutes, "
-        "remember_days), over the defaults.",
+        "remember_days, mfa_on_new_device), over the defaults.",
     )
     SESSION_LIMIT_ACTION: str = setting(
         "end_oldest",
@@ -79,6 +84,11 @@ class AuthSettings(Section):
     LOGIN_PENDING_MINUTES: int = setting(
         15, "Time to finish a sign-in once the password was accepted, in minutes.", ge=2, le=60
     )
+    EMAIL_VERIFICATION_REQUIRED: bool = setting(
+        False,
+        "Whether a sign-in must confirm an unverified e-mail address; an account that still "
+        "waits for its verification always must.",
+    )
     STEP_UP_MINUTES: int = setting(
         10, "How long a fresh authentication stays fresh, in minutes.", ge=1, le=60
     )
@@ -91,10 +101,6 @@ class AuthSettings(Section):
         if not changes:
             return base
         try:
-            return SessionPolicy(**{**_as_dict(base), **changes})
+            return replace(base, **changes)  # type: ignore[arg-type]
         except TypeError:
             raise Misconfigured(f"IAM_SESSION_POLICIES: unknown limit for {actor_type}") from None
-
-
-def _as_dict(policy: SessionPolicy) -> dict[str, int]:
-    return {name: getattr(policy, name) for name in policy.__slots__}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from ..core.checks import Finding
 from ..core.settings import CommaList, Section, setting
 
-METHODS = ("totp", "whatsapp_otp", "sms_otp", "email_otp", "recovery_code")
+METHODS = ("webauthn", "totp", "whatsapp_otp", "sms_otp", "email_otp", "recovery_code")
 
 
 class MfaSettings(Section):
@@ -67,7 +67,7 @@ def check(state: Any) -> Iterator[Finding]:
 
 def findings(settings: MfaSettings, known: tuple[str, ...] = METHODS) -> Iterator[Finding]:
     """Yield what is wrong or unwise in `settings` for production."""
-    unknown = sorted(set(settings.MFA_METHODS) - set(known) - {"webauthn"})
+    unknown = sorted(set(settings.MFA_METHODS) - set(known))
     if unknown:
         yield Finding("iam.E301", f"MFA_METHODS names unknown factors: {', '.join(unknown)}")
     strong = set(settings.MFA_METHODS) - {"email_otp", "recovery_code"}

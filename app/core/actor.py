@@ -13,7 +13,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts. `kind` is anonymous, user or system; ids are None where unknown."""
+    """Who acts. `kind` is anonymous, user or system; ids are None where unknown.
+
+    `generation` is the one of the device cookie that the browser presented.
+    """
 
     kind: str
     tenant_id: UUID
@@ -24,6 +27,7 @@ class Actor:
     user_agent: str | None = None
     request_id: str | None = None
     label: str | None = None
+    generation: int = 0
 
     def acting_as(self, **changes: Any) -> Actor:
         """Return a copy with `changes` applied (a user recognised in mid-request, say)."""

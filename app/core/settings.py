@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -30,13 +31,23 @@ CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """A list written with commas in the environment, any sequence of strings in `app.config`."""
 
 
-def setting(default: Any, description: str, *, secret: bool = False, **limits: Any) -> Any:
-    """Declare one setting: default, a sentence for people, limits as pydantic knows them."""
+def setting(
+    default: Any,
+    description: str,
+    *,
+    secret: bool = False,
+    per_tenant: bool = False,
+    **limits: Any,
+) -> Any:
+    """Declare one setting: default, a sentence for people, limits as pydantic knows them.
+
+    `per_tenant` lets a tenant have a value of its own (`tenancy/services_settings.py`).
+    """
     return Field(
         default,
         description=description,
         repr=not secret,
-        json_schema_extra={"secret": secret},
+        json_schema_extra={"secret": secret, "per_tenant": per_tenant},
         validate_default=False,
         **limits,
     )
@@ -62,10 +73,24 @@ class Section(BaseModel):
             raise Misconfigured(_explain(error)) from None
 
     @classmethod
+    def per_tenant(cls) -> frozenset[str]:
+        """Return the names of the settings that a tenant may have of its own."""
+        return _per_tenant(cls)
+
+    @classmethod
     def current(cls) -> Self:
         """Return this section as loaded for the current app."""
         section: Self = current_app.extensions[EXTENSION].settings[cls]
         return section
+
+
+@cache
+def _per_tenant(cls: type[Section]) -> frozenset[str]:
+    return frozenset(
+        name
+        for name, field in cls.model_fields.items()
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("per_tenant")
+    )
 
 
 def _lookup(name: str, config: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[bool, Any]:

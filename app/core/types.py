@@ -47,6 +47,11 @@ class Digest(TypeDecorator[bytes]):
         return dialect.type_descriptor(kind)
 
 
+def octets(length: int) -> TypeEngine[bytes]:
+    """Return a column of up to `length` bytes: VARBINARY on MySQL, BLOB on SQLite."""
+    return LargeBinary(length).with_variant(mysql.VARBINARY(length), "mysql")
+
+
 class UTCDateTime(TypeDecorator[datetime]):
     """An aware UTC time with microseconds; a naive value is refused."""
 

@@ -1,4 +1,4 @@
-"""Every message we send, as a value. One builder each; the wording is fixed here.
+"""Messages as values, one builder each; the wording is fixed here and in `messages_*`.
 
 No builder takes free text from a person. The few labels that people influence (an
 organisation, a browser) are cut and stripped of anything that looks like an address,
@@ -86,7 +86,7 @@ def otp_code(
     if channel != EMAIL:
         text = _text_message(code, minutes, brand, what, host)
         return Message(channel, recipient, "", text, None, f"otp.{purpose}", code)
-    return _mail(
+    return mail(
         "code",
         f"otp.{purpose}",
         recipient,
@@ -102,7 +102,7 @@ def otp_code(
 
 def email_verification_link(recipient: str, *, link: str, hours: int, brand: str) -> Message:
     """Return the mail that proves that an address belongs to its account."""
-    return _link_mail(
+    return link_mail(
         "email_verification", recipient, link, brand,
         subject=_("Confirm your e-mail address for %(brand)s", brand=brand),
         text=_("Confirm that this address is yours. The link works for %(hours)s hours.",
@@ -113,7 +113,7 @@ def email_verification_link(recipient: str, *, link: str, hours: int, brand: str
 
 def password_reset_link(recipient: str, *, link: str, minutes: int, brand: str) -> Message:
     """Return the mail that lets its reader choose a new password."""
-    return _link_mail(
+    return link_mail(
         "password_reset", recipient, link, brand,
         subject=_("Reset your password for %(brand)s", brand=brand),
         text=_("Choose a new password. The link works for %(minutes)s minutes, once.",
@@ -124,7 +124,7 @@ def password_reset_link(recipient: str, *, link: str, minutes: int, brand: str) 
 
 def set_password_link(recipient: str, *, link: str, hours: int, brand: str) -> Message:
     """Return the mail to someone for whom an administrator made an account."""
-    return _link_mail(
+    return link_mail(
         "set_password", recipient, link, brand,
         subject=_("Your account at %(brand)s", brand=brand),
         text=_("An account was made for you. Choose a password to use it. "
@@ -133,23 +133,12 @@ def set_password_link(recipient: str, *, link: str, hours: int, brand: str) -> M
     )  # fmt: skip
 
 
-def magic_link(recipient: str, *, link: str, minutes: int, brand: str) -> Message:
-    """Return the mail that signs its reader in."""
-    return _link_mail(
-        "magic_link", recipient, link, brand,
-        subject=_("Sign in to %(brand)s", brand=brand),
-        text=_("Sign in with this link, in the browser where you asked for it. "
-               "It works for %(minutes)s minutes, once.", minutes=minutes),
-        label=_("Sign in"),
-    )  # fmt: skip
-
-
 def invitation(
     recipient: str, *, link: str, days: int, brand: str, organisation: str | None = None
 ) -> Message:
     """Return the invitation into an organisation; the inviter's name is not shown (AT-425)."""
     where = plain_label(organisation, _("an organisation"))
-    return _link_mail(
+    return link_mail(
         "invitation", recipient, link, brand,
         subject=_("You are invited to %(brand)s", brand=brand),
         text=_("You are invited to join %(where)s. The link works for %(days)s days, once.",
@@ -162,7 +151,7 @@ def password_changed(
     recipient: str, *, brand: str, at: datetime, link: str | None = None
 ) -> Message:
     """Return the notice that the password was changed."""
-    return _notice(
+    return notice(
         "password_changed", recipient, brand=brand, at=at, link=link,
         heading=_("Your password was changed"),
         text=_("The password of your account was changed."),
@@ -173,7 +162,7 @@ def factor_added(
     recipient: str, *, factor: str, brand: str, at: datetime, link: str | None = None
 ) -> Message:
     """Return the notice that a way to confirm sign-ins was added."""
-    return _notice(
+    return notice(
         "factor_added", recipient, brand=brand, at=at, link=link,
         heading=_("A sign-in method was added"),
         text=_("A new way to confirm sign-ins was added to your account."),
@@ -187,7 +176,7 @@ def factor_removed(
     recipient: str, *, factor: str, brand: str, at: datetime, link: str | None = None
 ) -> Message:
     """Return the notice that a way to confirm sign-ins was removed."""
-    return _notice(
+    return notice(
         "factor_removed", recipient, brand=brand, at=at, link=link,
         heading=_("A sign-in method was removed"),
         text=_("A way to confirm sign-ins was removed from your account."),
@@ -199,7 +188,7 @@ def factor_removed(
 
 def factors_reset(recipient: str, *, brand: str, at: datetime, link: str | None = None) -> Message:
     """Return the notice that an administrator removed all second factors."""
-    return _notice(
+    return notice(
         "factors_reset", recipient, brand=brand, at=at, link=link,
         heading=_("Your sign-in methods were reset"),
         text=_("An administrator removed every way to confirm sign-ins from your account."),
@@ -210,7 +199,7 @@ def recovery_codes_replaced(
     recipient: str, *, brand: str, at: datetime, link: str | None = None
 ) -> Message:
     """Return the notice that new recovery codes were made."""
-    return _notice(
+    return notice(
         "recovery_codes_replaced", recipient, brand=brand, at=at, link=link,
         heading=_("New recovery codes were made"),
         text=_("New recovery codes were made for your account. The old ones no longer work."),
@@ -221,7 +210,7 @@ def recovery_code_used(
     recipient: str, *, remaining: int, brand: str, at: datetime, link: str | None = None
 ) -> Message:
     """Return the notice that a recovery code was used (NIST SP 800-63B-4 4.2)."""
-    return _notice(
+    return notice(
         "recovery_code_used", recipient, brand=brand, at=at, link=link,
         heading=_("A recovery code was used"),
         text=_("Somebody confirmed a sign-in to your account with one of your recovery codes."),
@@ -229,56 +218,28 @@ def recovery_code_used(
     )  # fmt: skip
 
 
-def new_device(
-    recipient: str,
-    *,
-    device: str,
-    ip: str | None,
-    at: datetime,
-    brand: str,
-    link: str | None = None,
+def key_clone_suspected(
+    recipient: str, *, key: str, brand: str, at: datetime, link: str | None = None
 ) -> Message:
-    """Return the notice of a sign-in from a browser not seen before."""
-    return _notice(
-        "new_device", recipient, brand=brand, at=at, link=link,
-        heading=_("New sign-in to your account"),
-        text=_("Your account was used from a device that we have not seen before."),
-        facts=[
-            (_("Device"), plain_label(device, _("a device"))),
-            (_("Address"), header_safe(ip, "ip") if ip else _("unknown")),
-        ],
+    """Return the notice that a security key may exist twice."""
+    return notice(
+        "key_clone_suspected", recipient, brand=brand, at=at, link=link,
+        heading=_("One of your security keys may have been copied"),
+        text=_(
+            "A security key of your account counts its uses, and its last count did not fit. "
+            "It may have been copied. If in doubt, remove it and add a new one."
+        ),
+        facts=[(_("Key"), plain_label(key, _("a security key")))],
+        label=_("Look at my security keys"),
     )  # fmt: skip
 
 
 def account_suspended(recipient: str, *, brand: str, at: datetime) -> Message:
     """Return the notice that an account was suspended."""
-    return _notice(
+    return notice(
         "account_suspended", recipient, brand=brand, at=at, link=None,
         heading=_("Your account was suspended"),
         text=_("An administrator suspended your account. Please contact them to learn why."),
-    )  # fmt: skip
-
-
-def email_change_old(
-    recipient: str, *, brand: str, at: datetime, link: str | None = None
-) -> Message:
-    """Return the notice to the former address; `link` is where its owner objects."""
-    return _notice(
-        "email_change_old", recipient, brand=brand, at=at, link=link,
-        heading=_("Your e-mail address was changed"),
-        text=_("The e-mail address of your account was changed. "
-               "This address no longer belongs to it."),
-    )  # fmt: skip
-
-
-def email_change_new(
-    recipient: str, *, brand: str, at: datetime, link: str | None = None
-) -> Message:
-    """Return the notice to the new address."""
-    return _notice(
-        "email_change_new", recipient, brand=brand, at=at, link=link,
-        heading=_("Your e-mail address was changed"),
-        text=_("This is now the e-mail address of your account."),
     )  # fmt: skip
 
 
@@ -288,6 +249,7 @@ def _purpose_text(purpose: str) -> str:
         "step_up": _("confirm an important change"),
         "enrol": _("add this way to sign in"),
         "verify_email": _("confirm your e-mail address"),
+        "verify_device": _("confirm a new device"),
         "verify_phone": _("confirm your phone number"),
         "recovery": _("get back into your account"),
     }
@@ -305,10 +267,19 @@ def _text_message(code: str, minutes: int, brand: str, what: str, host: str | No
     return f"{text}\n\n@{host} #{code}" if host else text
 
 
-def _link_mail(
-    purpose: str, recipient: str, link: str, brand: str, *, subject: str, text: str, label: str
+def link_mail(
+    purpose: str,
+    recipient: str,
+    link: str,
+    brand: str,
+    *,
+    subject: str,
+    text: str,
+    label: str,
+    **values: Any,
 ) -> Message:
-    return _mail(
+    """Return a mail around one link."""
+    return mail(
         "link",
         purpose,
         recipient,
@@ -318,10 +289,11 @@ def _link_mail(
         closing=[_("If you did not expect this mail, you need not do anything.")],
         link=_checked_link(link),
         link_label=label,
+        **values,
     )
 
 
-def _notice(
+def notice(
     purpose: str,
     recipient: str,
     *,
@@ -331,8 +303,10 @@ def _notice(
     heading: str,
     text: str,
     facts: Sequence[tuple[str, str]] = (),
+    label: str = "",
 ) -> Message:
-    return _mail(
+    """Return a mail that tells what happened; `label` names its link, by default an objection."""
+    return mail(
         "notice",
         purpose,
         recipient,
@@ -343,13 +317,14 @@ def _notice(
         facts=[*facts, (_("Time"), f"{at:%Y-%m-%d %H:%M} UTC")],
         closing=[_("If this was you, you need not do anything.")],
         link=_checked_link(link) if link else None,
-        link_label=_("This was not me"),
+        link_label=label or _("This was not me"),
     )
 
 
-def _mail(
+def mail(
     kind: str, purpose: str, recipient: str, *, subject: str, brand: str, **values: Any
 ) -> Message:
+    """Return a mail rendered from the templates of its purpose or kind."""
     values.setdefault("heading", subject)
     text, html = render_mail(kind, purpose, brand=brand, **values)
     return Message(EMAIL, recipient, subject, text, html, purpose, values.get("code"))

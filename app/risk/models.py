@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Boolean, ForeignKeyConstraint, Index, Integer, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, ForeignKeyConstraint, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..core.db import TABLE_OPTIONS, Base, TenantScoped
@@ -26,7 +26,11 @@ class IAMThrottle(TenantScoped, Base):
 
 
 class IAMDevice(TenantScoped, Base):
-    """A browser that a user has signed in from."""
+    """A browser that a user has signed in from.
+
+    `generation` is the newest one of its cookie that this account has seen: an older one
+    that comes back was copied. `rotated_at` is when it last advanced.
+    """
 
     __tablename__ = "iam_device"
     __table_args__ = (
@@ -48,5 +52,7 @@ class IAMDevice(TenantScoped, Base):
     first_seen_at: Mapped[datetime] = mapped_column(UTCDateTime())
     last_seen_at: Mapped[datetime] = mapped_column(UTCDateTime())
     last_ip: Mapped[str | None] = mapped_column(binary_string(45))
+    generation: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    rotated_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     trusted_until: Mapped[datetime | None] = mapped_column(UTCDateTime())
     revoked_at: Mapped[datetime | None] = mapped_column(UTCDateTime())

@@ -121,6 +121,7 @@ def _policies(settings: RiskSettings) -> Mapping[str, Policy]:
         "login.device": streak,
         "reauth": streak,
         "mfa": streak,
+        "code": streak,
         "password.absolute": Streak(ABSOLUTE_FAILURES, _FOREVER, _FOREVER),
         "login.ip": Window(settings.LOGIN_FAILURES_PER_IP, quarter),
         "login.tenant": Window(settings.LOGIN_FAILURES_PER_TENANT, quarter),
@@ -128,6 +129,7 @@ def _policies(settings: RiskSettings) -> Mapping[str, Policy]:
         "reset.account": Window(settings.RESET_REQUESTS_PER_ACCOUNT, hour),
         "reset.ip": Window(settings.RESET_REQUESTS_PER_IP, hour),
         "link": Window(60, quarter),
+        "recovery": Window(3, timedelta(days=1)),
     }
 
 

@@ -37,6 +37,14 @@ class RiskSettings(Section):
     DEVICE_COOKIE_DAYS: int = setting(
         365, "How long a browser is remembered as a device, in days.", ge=1, le=400
     )
+    DEVICE_TRUST_DAYS: int = setting(
+        0,
+        "Days a person may skip the second step for on a device of theirs, where their policy "
+        "does not require it; 0 never (NIST SP 800-63B-4 5.1).",
+        per_tenant=True,
+        ge=0,
+        le=90,
+    )
     RATE_LIMIT_SIGN_IN: str = setting(
         "300 per minute", "Requests to each sign-in endpoint from one address (Flask-Limiter form)."
     )

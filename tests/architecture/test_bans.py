@@ -56,17 +56,25 @@ UNSCOPED_BY_MODULE = {
         "mfa_state": "the tenant in scope is a parameter",
     },
     "auth.services_login_rows": {
-        "find": "the tenant in scope is a parameter of the statement",
-        "lock": "the tenant in scope is a parameter of the statement",
-        "note_login": "the tenant in scope is a parameter of the statement",
+        "_find": "the tenant in scope is a parameter of the statement",
+        "admit": "the tenant in scope is a parameter of the statement",
+        "hold": "the tenant in scope is a parameter of the statement",
         "start_grace": "the tenant in scope is a parameter of the statement",
         "replace_hash": "the tenant in scope is a parameter of the statement",
+    },
+    "auth.services_passkey": {
+        "_enter": "the tenant in scope is a parameter of the statement",
+        "_find": "the tenant in scope is a parameter of the statement",
+    },
+    "auth.services_webauthn_challenges": {
+        "use_up": "the tenant in scope is a parameter",
     },
     "auth.services_session_lookup": {
         "find": "the token itself decides the tenant",
     },
     "auth.services_sessions": {
         "make_room": "the actor's tenant is a parameter",
+        "_insert_if_room": "the row carries the tenant of its account",
         "open_session": "the row carries the tenant of its account",
     },
     "notify.services_caps": {
@@ -78,7 +86,8 @@ UNSCOPED_BY_MODULE = {
         "purge": "outbox retention serves every tenant",
     },
     "risk.services_devices": {
-        "note_seen": "the actor's tenant is a parameter",
+        "hold_trust": "the actor's tenant is a parameter",
+        "rotate": "the actor's tenant is a parameter",
     },
     "risk.services_limits": {
         "(module)": "counters are keyed by tenant and serve the installation as a whole",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import pytest
@@ -30,9 +31,26 @@ PUBLIC = {
     "iam_auth.signed_out": "says that the session ended",
     "iam_auth.password_forgot": "people who cannot sign in need it",
     "iam_auth.password_reset": "the link in the message is the proof",
+    "iam_auth.sign_in_link": "a way in",
+    "iam_auth.sign_in_code": "a way in",
+    "iam_auth.sign_in_link_use": "the link in the message is the proof",
+    "iam_auth.email_undo": "the link in the message to the former address is the proof",
     "iam_mfa.verify": "asks by itself for a pending sign-in or a session",
     "iam_mfa.challenge": "asks by itself for a pending sign-in or a session",
     "iam_mfa.choose": "asks by itself for a pending sign-in or a session",
+    "iam_recovery.cancel": "the link in the message is the proof",
+    "iam_recovery.proceed": "the link in the message is the proof",
+    "iam_webauthn.login_options": "the way in; asks by itself for a pending sign-in or a session",
+    "iam_webauthn.login_verify": "the way in; asks by itself for a pending sign-in or a session",
+    "iam_webauthn.register_options": (
+        "asks by itself for a pending enrolment, or a session with fresh proof"
+    ),
+    "iam_webauthn.register_verify": (
+        "asks by itself for a pending enrolment, or a session with fresh proof"
+    ),
+    "iam_webauthn.register_codes": (
+        "asks by itself for the person whose codes they are, pending or signed in"
+    ),
     "iam_service.healthz": "load balancers ask it; it tells nothing but up or down",
     "iam_service.static_file": "style sheet, script and icon",
     "iam_dev.outbox": "demo mode only, from this machine only",
@@ -42,14 +60,21 @@ PUBLIC_BUT_CLOSED = {
     "iam_mfa.verify",
     "iam_mfa.choose",
     "iam_mfa.challenge",
+    "iam_webauthn.register_options",
+    "iam_webauthn.register_verify",
+    "iam_webauthn.register_codes",
 }
 # Changes that a signed-in person may make to themselves without a fresh proof, and why.
 LOGIN_SUFFICES = {
     "iam_account.profile": "name, language and time zone decide no access",
-    "iam_account.password": "the form asks for the current password, and counts the tries",
     "iam_account.session_end": "ends access, grants none",
     "iam_account.sessions_end_others": "ends access, grants none",
     "iam_account.device_rename": "a label",
+    "iam_account.recovery_cancel": "stops a way in, opens none; must be quick",
+    "iam_account.device_revoke": "ends access, grants none",
+    "iam_account.device_untrust": "ends what was granted",
+    "iam_account.devices_revoke_others": "ends access, grants none",
+    "iam_account.devices_untrust_all": "ends what was granted",
     "iam_mfa.step_up": "this is the fresh proof",
     "iam_mfa.recovery_saved": "confirms codes that were just shown",
     "iam_mfa.recovery_download": "opens a sealed copy of codes that were just shown, for minutes",
@@ -78,6 +103,7 @@ class Route(NamedTuple):
     path: str
     methods: frozenset[str]
     policy: tuple[str, ...]
+    takes_json: bool = False
 
     @property
     def unsafe(self) -> list[str]:
@@ -116,7 +142,8 @@ def _route(app: Flask, rule: Rule) -> Route:
     with app.test_request_context():
         path = app.url_map.bind("localhost").build(rule.endpoint, values)
     methods = frozenset(rule.methods or ())
-    return Route(rule.endpoint, rule.rule, path, methods, getattr(view, POLICY, ()))
+    takes_json = getattr(view, "__iam_reads_json__", False)
+    return Route(rule.endpoint, rule.rule, path, methods, getattr(view, POLICY, ()), takes_json)
 
 
 def _example(name: str) -> str:
@@ -377,9 +404,10 @@ def test_a_stranger_changes_nothing_even_with_a_token(client: FlaskClient, all_r
     for route in all_routes:
         is_open = route.endpoint in PUBLIC and route.endpoint not in PUBLIC_BUT_CLOSED
         for method in [] if is_open else route.unsafe:
-            answer = client.open(route.path, method=method, data={"csrf_token": token})
+            answer = _open(client, method, route, {"csrf_token": token})
             place = answer.headers.get("Location", "").partition("?")[0]
-            if (answer.status_code, place) != (303, "/auth/login"):
+            turned_away = (401, "") if route.takes_json else (303, "/auth/login")
+            if (answer.status_code, place) != turned_away:
                 found.append(f"{method} {route.path} {answer.status_code} {place}")
     assert not found, listed(found)
 
@@ -407,11 +435,19 @@ def _untokened(client: FlaskClient, found: list[Route], tokens: dict[str, str]) 
     for route in found:
         for method in route.unsafe:
             for name, data in attempts.items():
-                answer = client.open(
-                    route.path, method=method, data=data, headers={"Accept": "application/json"}
-                )
+                answer = _open(client, method, route, data, Accept="application/json")
                 if answer.status_code != 403 or answer.get_json()["type"] != "urn:iam:csrf.refused":
                     yield f"{method} {route.path} with {name} token: {answer.status_code}"
+
+
+def _open(
+    client: FlaskClient, method: str, route: Route, data: dict[str, str], **headers: str
+) -> Any:
+    """Send a form, or JSON with the token in its header as our scripts do."""
+    if not route.takes_json:
+        return client.open(route.path, method=method, data=data, headers=headers)
+    headers |= {"X-CSRFToken": data["csrf_token"]} if "csrf_token" in data else {}
+    return client.open(route.path, method=method, json={}, headers=headers)
 
 
 def test_at_141_looking_changes_nothing(client: FlaskClient, all_routes) -> None:
@@ -449,10 +485,29 @@ def test_at_140_form_routes_read_forms_only(
     found = []
     for route in all_routes:
         for method in route.unsafe:
+            if route.takes_json and content_type == "application/json":
+                continue
             answer = client.open(route.path, method=method, data=body, content_type=content_type)
             if answer.status_code != 415:
                 found.append(f"{method} {route.path} {answer.status_code}")
     assert not found, listed(found)
+
+
+def test_at_140_json_routes_read_json_only(client: FlaskClient, all_routes) -> None:
+    """A foreign page's form must not reach a route whose guard is the type of its body."""
+    token = _token(client.get("/auth/login").text)
+    found = []
+    for route in all_routes:
+        for method in route.unsafe if route.takes_json else []:
+            for data in (
+                {"csrf_token": token},
+                {"csrf_token": token, "file": (BytesIO(b"x"), "x")},
+            ):
+                answer = client.open(route.path, method=method, data=data)
+                if answer.status_code != 415:
+                    found.append(f"{method} {route.path} {answer.status_code}")
+    assert not found, listed(found)
+    assert any(route.takes_json for route in all_routes)
 
 
 ORIGINS = ("https://evil.example", "null", "http://localhost.evil.example", "http://localhost")

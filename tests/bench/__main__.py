@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import counts, databases, logins, server, views
+from . import counts, databases, logins, passkeys, server, views
 from .databases import NewDatabase
 from .report import Report
 from .subjects import make_service
 
-PARTS = ("logins", "views", "counts", "server")
+PARTS = ("logins", "passkeys", "views", "counts", "server")
 ENGINES = ("sqlite", "mysql")
 
 
@@ -42,6 +42,8 @@ def _measure(
         views.measure(new_database, report, engine, rounds)
     if "counts" in parts:
         counts.measure(make_service(new_database()), report, engine)
+    if "passkeys" in parts:
+        passkeys.measure(new_database(), report, engine, rounds)
     if "logins" in parts:
         logins.measure(make_service(new_database()), report, engine, rounds)
 

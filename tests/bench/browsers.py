@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from io import BytesIO
@@ -35,19 +36,25 @@ def requester(
     *,
     cookie: str = "",
     form: dict[str, str] | None = None,
+    data: dict[str, Any] | None = None,
+    token: str = "",
     address: str = "127.0.0.1",
     expected: int = 200,
 ) -> Callable[[], None]:
-    """Return a function that sends this request and raises unless it is answered as expected."""
-    body = urlencode(form or {}).encode()
+    """Return a function that sends this request and raises unless it is answered as expected.
+
+    `form` is sent as a form, `data` as JSON with `token` as the form token.
+    """
+    body = json.dumps(data).encode() if data else urlencode(form or {}).encode()
     environ = create_environ(
         path,
-        method="POST" if form else "GET",
-        headers={"Cookie": cookie, "User-Agent": AGENT},
+        method="POST" if form or data else "GET",
+        headers={"Cookie": cookie, "User-Agent": AGENT, "X-CSRFToken": token},
         environ_base={"REMOTE_ADDR": address},
     )
-    if form:
-        environ["CONTENT_TYPE"] = "application/x-www-form-urlencoded"
+    if form or data:
+        kind = "application/json" if data else "application/x-www-form-urlencoded"
+        environ["CONTENT_TYPE"] = kind
         environ["CONTENT_LENGTH"] = str(len(body))
 
     def send() -> None:

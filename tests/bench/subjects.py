@@ -38,9 +38,9 @@ class People:
     names: tuple[str, ...]
 
 
-def make_service(url: str) -> Flask:
+def make_service(url: str, **settings: Any) -> Flask:
     """Return the stand-alone service on an empty database."""
-    app = create_app({"IAM_ENV": "development", "DATABASE_URL": url, **KEYS})
+    app = create_app({"IAM_ENV": "development", "DATABASE_URL": url, **KEYS, **settings})
     with app.app_context():
         prepare_database()
     return app

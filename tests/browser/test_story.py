@@ -6,69 +6,18 @@ and signs in with it; the administrator sees it all in the audit trail.
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.request
 from datetime import timedelta
-from typing import Any
 
 import pyotp
 import pytest
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from app.core import clock
-from tests.conftest import Someone
+from tests.support.pages import fill, outbox, send, sign_in, sign_out, text_of
 
 pytestmark = pytest.mark.browser
 NEW_PASSWORD = "violet ladder under seven moons"
 SECRET = re.compile(r"\b(?:[A-Z2-7]{4}[ \u00a0]?){8}\b")
-
-
-def fill(browser: Any, **values: str) -> None:
-    for name, value in values.items():
-        field = browser.find_element(By.NAME, name)
-        field.clear()
-        field.send_keys(value)
-
-
-def send(browser: Any, selector: str = "main form button[type=submit]") -> None:
-    before = browser.find_element(By.TAG_NAME, "html")
-    browser.find_element(By.CSS_SELECTOR, selector).click()
-    WebDriverWait(browser, 10).until(lambda _driver: gone(before))
-
-
-def gone(element: Any) -> bool:
-    try:
-        element.is_enabled()
-    except Exception:  # noqa: BLE001 - any failure to reach it means that the page changed
-        return True
-    return False
-
-
-def sign_in(browser: Any, url: str, person: Someone) -> None:
-    browser.get(f"{url}/auth/login")
-    fill(browser, username=person.username, password=person.password)
-    send(browser)
-    if person.totp_secret:
-        fill(browser, code=pyotp.TOTP(person.totp_secret).at(clock.now()))
-        send(browser)
-
-
-def sign_out(browser: Any, url: str) -> None:
-    browser.get(f"{url}/account")
-    browser.find_element(By.CSS_SELECTOR, "header details summary").click()
-    send(browser, 'form[action="/auth/logout"] button')
-
-
-def outbox(url: str) -> list[dict[str, str]]:
-    with urllib.request.urlopen(f"{url}/dev/outbox?format=json") as answer:  # noqa: S310 - loopback
-        found: list[dict[str, str]] = json.load(answer)
-    return found
-
-
-def text_of(browser: Any) -> str:
-    return str(browser.find_element(By.TAG_NAME, "main").text)
 
 
 def test_an_admin_creates_a_user_who_enrols_and_signs_in_and_the_trail_shows_it(
@@ -85,7 +34,7 @@ def test_an_admin_creates_a_user_who_enrols_and_signs_in_and_the_trail_shows_it(
 
     mail = next(item for item in outbox(served.url) if item["to"] == "grace@example.com")
     link = re.search(r"http://\S+/auth/password/reset/\S+", mail["body"]).group(0)
-    browser.get(link.replace("http://localhost", served.url))
+    browser.get(link)
     fill(browser, password=NEW_PASSWORD, password_confirm=NEW_PASSWORD)
     send(browser)
     assert browser.current_url.startswith(f"{served.url}/auth/login")

@@ -6,9 +6,10 @@ person comes to hold it and where the right code is found, and a test fails unti
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ import pyotp
 import pytest
 from sqlalchemy import inspect as inspect_model
 
-from app.auth import services_factors, services_mfa, services_mfa_verify
+from app.auth import services_factors, services_mfa, services_mfa_verify, services_webauthn
 from app.auth.errors import CodeInvalid
 from app.auth.factors import Factor, factors
 from app.auth.models import IAMMfaChallenge, IAMMfaMethod, IAMRecoveryCode, IAMUserAccount
@@ -28,18 +29,23 @@ from app.core.ids import new_id
 from app.core.scoping import tenant_scope
 from app.notify import services_outbox
 from tests.conftest import Someone
-from tests.support.people import add_channel, add_recovery_codes, load, rows_of
+from tests.support.authenticator import Authenticator
+from tests.support.people import add_channel, add_key, add_recovery_codes, load, rows_of
 
 Make = Callable[..., Someone]
 
 
 @dataclass
 class Holder:
-    """A person who holds the factor under test: how the right and a wrong code are had."""
+    """A person who holds the factor under test: how the right and a wrong code are had.
+
+    `more` is what a try at this factor needs besides the code.
+    """
 
     user_id: UUID
     code: Callable[[UUID | None], str]
     wrong: Callable[[str], str]
+    more: dict[str, Any] = field(default_factory=dict)
 
     @property
     def user(self) -> IAMUserAccount:
@@ -53,6 +59,12 @@ def wrong_digits(code: str) -> str:
 
 def wrong_letters(code: str) -> str:
     return ("B" if code[0] == "A" else "A") + code[1:]
+
+
+def wrong_signature(code: str) -> str:
+    answer = json.loads(code)
+    answer["response"]["signature"] = "AAAA"
+    return json.dumps(answer)
 
 
 def totp_holder(person: Someone, actor: Actor) -> Holder:
@@ -84,7 +96,22 @@ def channel_holder(method: str) -> Callable[[Someone, Actor], Holder]:
     return make
 
 
+def key_holder(person: Someone, actor: Actor) -> Holder:
+    device, browser = Authenticator(), person.id.bytes * 2
+    add_key(load(person.id), device, actor)
+
+    def code(session_id: UUID | None) -> str:
+        with transaction():
+            asked = services_webauthn.factor_options(
+                load(person.id), services_mfa.SIGN_IN, session_id=session_id, browser=browser
+            )
+        return json.dumps(device.get(asked))
+
+    return Holder(person.id, code, wrong_signature, {"browser": browser})
+
+
 BENCHES: dict[str, Callable[[Someone, Actor], Holder]] = {
+    "webauthn": key_holder,
     "totp": totp_holder,
     "email_otp": channel_holder("email_otp"),
     "sms_otp": channel_holder("sms_otp"),
@@ -120,6 +147,7 @@ def test_a7_a_factor_has_at_most_six_members(factor: Factor) -> None:
 
 
 def verify(holder: Holder, factor: Factor, code: str, actor: Actor, **how: Any) -> Any:
+    how = {**holder.more, **how}
     return services_mfa.verify_mfa_code(holder.user, code, method=factor.name, actor=actor, **how)
 
 
@@ -140,7 +168,7 @@ def test_at_037_a_counted_attempt_is_redeemed_once(
     factor: Factor, holder: Holder, actor: Actor
 ) -> None:
     attempt = services_mfa_verify.begin_attempt(
-        holder.user, holder.code(None), method=factor.name, actor=actor
+        holder.user, holder.code(None), method=factor.name, actor=actor, **holder.more
     )
     with transaction():
         services_mfa_verify.redeem(attempt, actor=actor)
@@ -186,7 +214,7 @@ def test_at_043_a_forged_attempt_for_another_person_is_refused(
 
     eve = make_user("eve")
     attempt = services_mfa_verify.begin_attempt(
-        holder.user, holder.code(None), method=factor.name, actor=actor
+        holder.user, holder.code(None), method=factor.name, actor=actor, **holder.more
     )
     with pytest.raises(CodeInvalid), transaction():
         services_mfa_verify.redeem(replace(attempt, user_id=eve.id), actor=actor)
@@ -206,7 +234,7 @@ def test_at_043_a_factor_of_one_tenant_is_refused_in_another(
     factor: Factor, holder: Holder, other_tenant: UUID, actor: Actor
 ) -> None:
     attempt = services_mfa_verify.begin_attempt(
-        holder.user, holder.code(None), method=factor.name, actor=actor
+        holder.user, holder.code(None), method=factor.name, actor=actor, **holder.more
     )
     elsewhere = actor.acting_as(tenant_id=other_tenant)
     with tenant_scope(other_tenant), pytest.raises(CodeInvalid), transaction():
@@ -217,7 +245,9 @@ def test_at_044_no_secret_is_shown_or_stored_in_clear(
     factor: Factor, holder: Holder, actor: Actor, audit_rows: Any, caplog: Any
 ) -> None:
     code = holder.code(None)
-    attempt = services_mfa_verify.begin_attempt(holder.user, code, method=factor.name, actor=actor)
+    attempt = services_mfa_verify.begin_attempt(
+        holder.user, code, method=factor.name, actor=actor, **holder.more
+    )
     with transaction():
         proved = services_mfa_verify.redeem(attempt, actor=actor)
     shown = [repr(factor), repr(attempt), repr(proved), repr(services_factors.ways(holder.user))]

@@ -33,6 +33,9 @@ SETTINGS = {
     "ARGON2_TIME_COST": "1",
     "PASSWORD_BREACH_CHECK": "false",
     "IAM_OUTBOX_MODE": "inline",
+    # What is switched off answers 404: on, so that its pages are seen in a host.
+    "SIGN_IN_LINK_ENABLED": "true",
+    "SIGN_IN_CODE_EMAIL_ENABLED": "true",
 }
 
 

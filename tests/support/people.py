@@ -7,12 +7,14 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from app.auth import services_recovery_codes
+from app.auth import services_recovery_codes, services_webauthn_register
 from app.auth.models import IAMMfaMethod, IAMUserAccount
+from app.auth.webauthn_parsing import read_registration
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction
 from app.core.ids import new_id
+from tests.support.authenticator import Authenticator
 
 DESTINATIONS = {
     "email_otp": "ann.codes@example.com",
@@ -51,6 +53,21 @@ def add_recovery_codes(user: IAMUserAccount, actor: Actor) -> list[str]:
     """Make recovery codes and return them in clear."""
     with transaction():
         return services_recovery_codes.create(user, notify=False, actor=actor)
+
+
+def add_key(user: IAMUserAccount, device: Authenticator, actor: Actor, **lies: Any) -> UUID:
+    """Register a key of `device` past the pages; return the factor's id."""
+    browser, session_id = b"r" * 32, None
+    with transaction():
+        asked = services_webauthn_register.begin(
+            user, session_id=session_id, browser=browser, actor=actor
+        )
+    answer = read_registration(device.create(asked, **lies))
+    checked = services_webauthn_register.check(
+        user, answer, session_id=session_id, browser=browser, actor=actor
+    )
+    with transaction():
+        return services_webauthn_register.enrol(user, checked, name="", actor=actor).method.id
 
 
 def rows_of(model: Any) -> list[Any]:

@@ -39,7 +39,8 @@ def _of_mysql(connection: sa.Connection) -> dict[str, list[str]]:
 
 def _of_sqlite(connection: sa.Connection) -> dict[str, list[str]]:
     rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-    return {name: _lines(text) for name, text in rows}
+    # SQLite writes a column that was added later behind the last one, on the same line.
+    return {name: _lines(re.sub(r", (?![^()]*\))", ",\n", text)) for name, text in rows}
 
 
 def _lines(text: str) -> list[str]:

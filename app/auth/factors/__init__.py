@@ -12,11 +12,12 @@ from importlib.metadata import entry_points
 from typing import Protocol
 
 from ...core.registry import Registry
-from .attempt import ENROL, Attempt
+from .attempt import ENROL, Attempt, Reached
 from .email_otp import EmailOtp
 from .recovery_code import RecoveryCode
 from .sms_otp import SmsOtp
 from .totp import Totp
+from .webauthn import Webauthn
 from .whatsapp_otp import WhatsappOtp
 
 ENTRY_POINTS = "iam.factors"
@@ -41,11 +42,16 @@ class Factor(Protocol):
     @property
     def note(self) -> str: ...
 
-    def redeem(self, attempt: Attempt) -> None:
-        """Accept the code and use it up, by compare-and-swap. Raises CodeInvalid."""
+    def redeem(self, attempt: Attempt) -> Reached | None:
+        """Accept the code and use it up, by compare-and-swap. Raises CodeInvalid.
+
+        Returns what was reached where that differs from one time to another.
+        """
 
 
-BUILT_IN: tuple[Factor, ...] = (Totp(), WhatsappOtp(), SmsOtp(), EmailOtp(), RecoveryCode())
+BUILT_IN: tuple[Factor, ...] = (
+    Webauthn(), Totp(), WhatsappOtp(), SmsOtp(), EmailOtp(), RecoveryCode(),
+)  # fmt: skip
 
 
 @cache
@@ -59,4 +65,4 @@ def factors() -> Registry[Factor]:
     return registry
 
 
-__all__ = ["AAL1", "AAL2", "AAL3", "ENROL", "Attempt", "Factor", "factors"]
+__all__ = ["AAL1", "AAL2", "AAL3", "ENROL", "Attempt", "Factor", "Reached", "factors"]

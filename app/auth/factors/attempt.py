@@ -21,7 +21,8 @@ class Attempt:
     """One counted try: made by `services_mfa.begin_attempt` only, so none goes uncounted.
 
     Its repr shows no code. `method_id` is the enrolled factor, `challenge_id` the
-    sent code's challenge; either is None where the factor has none.
+    sent code's challenge; either is None where the factor has none. `challenge` is the
+    digest of the WebAuthn challenge that this try has used up.
     """
 
     method: str
@@ -32,6 +33,20 @@ class Attempt:
     code: str = field(repr=False)
     method_id: UUID | None = None
     challenge_id: UUID | None = None
+    minimum: str = "aal1"
+    challenge: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What a factor proved this time, where it knows better than its class.
+
+    `amr` is the RFC 8176 name; `suspect` the factor that may have been copied.
+    """
+
+    amr: str
+    acr: str
+    suspect: UUID | None = None
 
 
 def six_digits(code: object) -> str:

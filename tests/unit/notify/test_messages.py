@@ -9,7 +9,7 @@ from flask import Flask
 
 from app.core import clock
 from app.core.errors import InvalidInput
-from app.notify import messages
+from app.notify import messages, messages_devices, messages_sign_in
 from app.notify.messages import Message, plain_label
 
 PHONE = "+12025550123"
@@ -37,7 +37,9 @@ def test_at_426_crlf_in_a_header_is_refused(app: Flask, recipient: str) -> None:
 @pytest.mark.parametrize("brand", ["Example\r\nBcc: all@example.com", "Example\x0b", "A\u2029B"])
 def test_at_426_crlf_in_a_subject_is_refused(app: Flask, brand: str) -> None:
     with pytest.raises(InvalidInput):
-        messages.magic_link(MAIL, link="https://example.com/x", minutes=10, brand=brand)
+        messages_sign_in.sign_in(
+            MAIL, link="https://example.com/x", code=None, minutes=10, brand=brand
+        )
 
 
 @pytest.mark.parametrize("number", ["2025550123", "+1 202", "+1202555012\n", "+12025550123;x"])
@@ -114,7 +116,7 @@ def test_labels_people_know_survive() -> None:
 
 
 def test_html_is_escaped(app: Flask) -> None:
-    message = messages.new_device(
+    message = messages_devices.new_device(
         MAIL, device="<img src=x onerror=alert(1)>", ip="192.0.2.1", at=clock.now(), brand="A & B"
     )
     html = str(message.body_html)
@@ -136,16 +138,23 @@ def test_every_mail_has_text_and_html_with_its_link_or_code(app: Flask) -> None:
         messages.email_verification_link(MAIL, link=link, hours=24, brand="Example"),
         messages.password_reset_link(MAIL, link=link, minutes=30, brand="Example"),
         messages.set_password_link(MAIL, link=link, hours=24, brand="Example"),
-        messages.magic_link(MAIL, link=link, minutes=10, brand="Example"),
+        messages_sign_in.sign_in(MAIL, link=link, code=None, minutes=10, brand="Example"),
+        messages_sign_in.sign_in(MAIL, link=link, code="123456", minutes=10, brand="Example"),
         messages.invitation(MAIL, link=link, days=7, brand="Example"),
         messages.password_changed(MAIL, brand="Example", at=now, link=link),
         messages.factor_added(MAIL, factor="Passkey", brand="Example", at=now, link=link),
         messages.factor_removed(MAIL, factor="Passkey", brand="Example", at=now, link=link),
         messages.factors_reset(MAIL, brand="Example", at=now, link=link),
         messages.recovery_codes_replaced(MAIL, brand="Example", at=now, link=link),
-        messages.new_device(MAIL, device="X", ip=None, at=now, brand="Example", link=link),
-        messages.email_change_old(MAIL, brand="Example", at=now, link=link),
-        messages.email_change_new(MAIL, brand="Example", at=now, link=link),
+        messages_devices.new_device(MAIL, device="X", ip=None, at=now, brand="Example", link=link),
+        messages_devices.device_cookie_reused(
+            MAIL, device="X", ip=None, at=now, brand="Example", link=link
+        ),
+        messages_sign_in.email_change_old(MAIL, brand="Example", at=now, undo=link, days=7),
+        messages_sign_in.email_change_new(MAIL, brand="Example", at=now, link=link),
+        messages_sign_in.email_in_use(MAIL, brand="Example", at=now, link=link),
+        messages_sign_in.phone_changed(MAIL, brand="Example", at=now, link=link),
+        messages_sign_in.phone_removed(MAIL, brand="Example", at=now, link=link),
     ]
     for mail in mails:
         assert link in mail.body_text, mail.purpose
