@@ -26,6 +26,7 @@ from .core.settings import environment
 from .factory import create_app
 
 HOST = "127.0.0.1"
+NAME = "localhost"  # passkeys are bound to a name; no browser binds one to an address by number
 THREADS = 32
 FOLDER = Path.cwd() / "instance"
 
@@ -39,7 +40,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     port = int(environment().get("PORT", "5000"))
-    app = create_app({"IAM_ENV": "demo", "IAM_BASE_URL": f"http://{HOST}:{port}", **_keys()})
+    app = create_app({"IAM_ENV": "demo", "IAM_BASE_URL": f"http://{NAME}:{port}", **_keys()})
     with app.app_context():
         prepare_database()
         list(seed(FOLDER))
@@ -55,7 +56,7 @@ def main() -> None:
         )
     except OSError as error:
         raise SystemExit(f"Port {port} is taken. Try: make demo PORT={port + 1}") from error
-    _announce(set_url(FOLDER, f"http://{HOST}:{port}"))
+    _announce(set_url(FOLDER, f"http://{NAME}:{port}"), port)
     with suppress(KeyboardInterrupt):
         server.run()
     click.echo("\nStopped.")
@@ -74,9 +75,9 @@ def _keys() -> dict[str, str]:
     return kept
 
 
-def _announce(content: dict[str, Any]) -> None:
+def _announce(content: dict[str, Any], port: int) -> None:
     url = content["url"]
-    click.echo(f"\nAddress    {url}")
+    click.echo(f"\nAddress    {url}   (http://{HOST}:{port} too, but without passkeys)")
     click.echo(f"Messages   {url}/dev/outbox\n")
     click.echo(f"{'username':<16} {'password':<30} {'roles':<16} second factor")
     for user in content["users"].values():

@@ -70,8 +70,6 @@ def _passkey(app: Flask, client: FlaskClient, person: Someone) -> Finish:
 
 
 def _recovery(app: Flask, client: FlaskClient, person: Someone) -> Finish:
-    if not person.totp_secret:
-        recovery.enrol_and_forget(person)
     recovery.set_phone(person)
     recovery.begin_waiting(app.test_client(), person)
     path = recovery.link("continue")
