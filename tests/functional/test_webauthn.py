@@ -799,7 +799,7 @@ def test_x3_a_known_device_signs_in_with_six_statements(
     assert len(found) <= 6, "\n".join(found)
 
 
-# --------------------------------------------------------------- copies (AT-255)
+# --------------------------------------------------------------- copied keys
 
 
 def test_at_255_a_counter_that_stands_still_is_told_and_let_in(
@@ -1085,8 +1085,15 @@ PATHS = ["register/options", "register/verify", "login/options", "login/verify"]
 def test_at_140_anything_but_json_is_refused(signed_in: FlaskClient, path: str) -> None:
     headers = {"X-CSRFToken": token_of(signed_in)}
     body = json.dumps({"flow": "sign_in"})
-    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
-                 "application/jsonp", "text/json", "", None):  # fmt: skip
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonp",
+        "text/json",
+        "",
+        None,
+    ):
         answer = signed_in.post(f"{HOME}/{path}", data=body, content_type=kind, headers=headers)
         assert answer.status_code == 415, kind
         problem_of(answer)

@@ -29,8 +29,9 @@ from app.core import rng
 ORIGIN, RP_ID = "http://localhost", "localhost"
 UP, UV, BE, BS, AT, ED = 0x01, 0x04, 0x08, 0x10, 0x40, 0x80
 AAGUID = UUID("ee882879-721c-4913-9775-3dfcce97072a")
-_SHA256 = hashes.SHA256()
+_SHA256, _P256 = hashes.SHA256(), ec.SECP256R1()
 Sign = Callable[[bytes], bytes]
+Attest = Callable[["Key", bytes, bytes], tuple[str, dict[str, Any]]]
 
 
 def new_key(algorithm: int = -7) -> tuple[CoseKey, Sign]:
@@ -200,24 +201,33 @@ class Maker:
     @property
     def root(self) -> x509.Certificate:
         """Return the root certificate."""
-        return self._certificate(self.root_key, self._name("CA"), self._name("CA"), ca=True)
+        own = self._name("CA")
+        return self._certificate(self.root_key.public_key(), own, own, ca=True)
 
     def pem(self) -> bytes:
         """Return the root as a trust list."""
         return self.root.public_bytes(Encoding.PEM)
 
     def packed(
-        self, *, aaguid: UUID = AAGUID, days: int = 365, through: Maker | None = None
-    ) -> Callable[[Key, bytes, bytes], tuple[str, dict[str, Any]]]:
+        self,
+        *,
+        aaguid: UUID = AAGUID,
+        days: int = 365,
+        through: Maker | None = None,
+        authority: bool = True,
+    ) -> Attest:
         """Return what attests as a model of this maker, directly or through an intermediate."""
 
         def attest(_key: Key, data: bytes, client_data: bytes) -> tuple[str, dict[str, Any]]:
-            key = ec.generate_private_key(ec.SECP256R1())
+            key = ec.generate_private_key(_P256)
             leaf = self._certificate(
-                key, self._name("Authenticator Attestation"), self._name("CA"), aaguid=aaguid,
+                key.public_key(),
+                self._name("Authenticator Attestation"),
+                self._name("CA"),
+                _model(aaguid),
                 days=days,
-            )  # fmt: skip
-            chain = [leaf] if through is None else [leaf, through._issue(self)]
+            )
+            chain = [leaf] if through is None else [leaf, through._issue(self, authority)]
             signed = data + hashlib.sha256(client_data).digest()
             return "packed", {
                 "alg": -7,
@@ -227,8 +237,61 @@ class Maker:
 
         return attest
 
-    def _issue(self, other: Maker) -> x509.Certificate:
-        return self._certificate(other.root_key, other._name("CA"), self._name("CA"), ca=True)
+    def apple(self, *, own_key: bool = True) -> Attest:
+        """Return what attests anonymously; without `own_key` the certificate is another key's."""
+
+        def attest(key: Key, data: bytes, client_data: bytes) -> tuple[str, dict[str, Any]]:
+            nonce = hashlib.sha256(data + hashlib.sha256(client_data).digest()).digest()
+            named = x509.UnrecognizedExtension(
+                x509.ObjectIdentifier("1.2.840.113635.100.8.2"), b"\x30\x24\xa1\x22\x04\x20" + nonce
+            )
+            public = _public(key) if own_key else ec.generate_private_key(_P256).public_key()
+            leaf = self._certificate(public, self._name("Device"), self._name("CA"), named)
+            return "apple", {"x5c": [leaf.public_bytes(Encoding.DER)]}
+
+        return attest
+
+    def tpm(self, *, aaguid: UUID = AAGUID, **lies: Any) -> Attest:
+        """Return what attests as a TPM of this maker (Level 3, 8.3; TPM 2.0 part 2)."""
+
+        def attest(key: Key, data: bytes, client_data: bytes) -> tuple[str, dict[str, Any]]:
+            own = ec.generate_private_key(_P256)
+            area = bytes.fromhex("0023000b00040000000000100010000300100020")
+            area += key.public_key[-2] + b"\x00\x20" + key.public_key[-3]
+            extra = hashlib.sha256(data + hashlib.sha256(client_data).digest()).digest()
+            info = b"\xffTCG\x80\x17\x00\x00\x00\x20" + lies.get("extra", extra)
+            info += bytes(16) + b"\x01" + bytes(8)
+            info += b"\x00\x22\x00\x0b" + hashlib.sha256(area).digest() + b"\x00\x00"
+            made_by = [
+                ("2.23.133.2.1", "id:00000000"),
+                ("2.23.133.2.2", "T"),
+                ("2.23.133.2.3", "id:0"),
+            ]
+            names = [x509.NameAttribute(x509.ObjectIdentifier(oid), text) for oid, text in made_by]
+            directory = x509.DirectoryName(x509.Name([x509.RelativeDistinguishedName(names)]))
+            leaf = self._certificate(
+                own.public_key(),
+                x509.Name([]),
+                self._name("CA"),
+                x509.SubjectAlternativeName([directory]),
+                x509.ExtendedKeyUsage([x509.ObjectIdentifier("2.23.133.8.3")]),
+                _model(aaguid),
+            )
+            return "tpm", {
+                "ver": "2.0",
+                "alg": -7,
+                "x5c": [leaf.public_bytes(Encoding.DER)],
+                "sig": own.sign(info, ec.ECDSA(_SHA256)),
+                "certInfo": info,
+                "pubArea": area,
+            }
+
+        return attest
+
+    def _issue(self, other: Maker, authority: bool) -> x509.Certificate:
+        return self._certificate(
+            other.root_key.public_key(), other._name("CA"), self._name("CA"), ca=authority
+        )
 
     def _name(self, unit: str) -> x509.Name:
         return x509.Name(
@@ -242,12 +305,11 @@ class Maker:
 
     def _certificate(
         self,
-        key: ec.EllipticCurvePrivateKey,
+        key: ec.EllipticCurvePublicKey,
         subject: x509.Name,
         issuer: x509.Name,
-        *,
+        *extensions: x509.ExtensionType,
         ca: bool = False,
-        aaguid: UUID | None = None,
         days: int = 365,
     ) -> x509.Certificate:
         begins = datetime.now(UTC) - timedelta(days=2)
@@ -255,15 +317,22 @@ class Maker:
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(issuer)
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(begins)
             .not_valid_after(begins + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
-        if aaguid is not None:
-            named = x509.UnrecognizedExtension(
-                x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4"), b"\x04\x10" + aaguid.bytes
-            )
-            built = built.add_extension(named, critical=False)
+        for extension in extensions:
+            built = built.add_extension(extension, critical=False)
         return built.sign(self.root_key, _SHA256)
+
+
+def _model(aaguid: UUID) -> x509.UnrecognizedExtension:
+    oid = x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.4")
+    return x509.UnrecognizedExtension(oid, b"\x04\x10" + aaguid.bytes)
+
+
+def _public(key: Key) -> ec.EllipticCurvePublicKey:
+    x, y = (int.from_bytes(key.public_key[part], "big") for part in (-2, -3))
+    return ec.EllipticCurvePublicNumbers(x, y, _P256).public_key()

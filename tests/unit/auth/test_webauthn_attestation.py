@@ -71,14 +71,24 @@ def test_at_265_a_certificate_is_for_its_model_and_time(maker: Maker) -> None:
 
 def test_at_265_a_leaf_is_no_authority(maker: Maker) -> None:
     """What a model's certificate signs is worth nothing: somebody has taken its chip apart."""
-
-    def forged(key: Any, data: bytes, client_data: bytes) -> tuple[str, dict[str, Any]]:
-        fmt, statement = maker.packed()(key, data, client_data)
-        _fmt, own = Maker().packed()(key, data, client_data)
-        return fmt, {**own, "x5c": [*own["x5c"], *statement["x5c"]]}
-
+    thief = Maker(name="Thief")
+    check(thief.packed(through=maker), maker)
     with pytest.raises(PasskeyRefused):
-        check(forged, maker)
+        check(thief.packed(through=maker, authority=False), maker)
+
+
+def test_at_265_a_tpm_is_taken_for_its_own_model_and_words(maker: Maker) -> None:
+    check(maker.tpm(), maker)
+    for bad in (Maker().tpm(), maker.tpm(aaguid=OTHER), maker.tpm(extra=bytes(32))):
+        with pytest.raises(PasskeyRefused):
+            check(bad, maker)
+
+
+def test_at_265_apples_certificate_is_about_the_key_itself(maker: Maker) -> None:
+    check(maker.apple(), maker)
+    for bad in (Maker().apple(), maker.apple(own_key=False)):
+        with pytest.raises(PasskeyRefused):
+            check(bad, maker)
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,20 @@ def test_at_260_an_attestation_object_of_another_form_is_malformed(raw: bytes) -
         read_registration(message)
 
 
+def test_at_260_authenticator_data_is_what_its_flags_tell() -> None:
+    assert read_assertion(gotten(flags=UP | UV | ED, trailing=b"\xa0"))
+    for lies in (
+        {"trailing": b"\x00"},
+        {"flags": UP | UV | ED},
+        {"flags": UP | UV | ED, "trailing": b"\xa0\x00"},
+        {"flags": UP | UV | ED, "trailing": b"\x80"},
+        {"flags": UP | UV | AT},
+        {"flags": UP | UV | AT, "trailing": bytes(80)},
+    ):
+        with pytest.raises(PasskeyMalformed):
+            read_assertion(gotten(**lies))
+
+
 def test_at_260_a_credential_id_is_the_attested_one_and_of_1023_bytes_at_most() -> None:
     assert read_registration(created(credential_id=b"i" * 1023))
     with pytest.raises(PasskeyMalformed):
