@@ -15,7 +15,6 @@ if {"app", "iam"} <= {name for name in _sys.modules if name in {"app", "iam"}}:
 
 __iam_package__ = True
 
-from .auth.current import current_user
 from .auth.purposes import Purpose, register_purpose
 from .auth.security import (
     can,
@@ -29,6 +28,7 @@ from .auth.security import (
     requires_step_up,
     requires_tenant,
 )
+from .auth.web.current import current_user
 from .core import errors, signals
 from .factory import create_app
 from .hooks import Hooks

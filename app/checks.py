@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 
 from flask import Flask
 
-from .auth import (
-    settings_mfa,
-    settings_password,
-    settings_recovery,
-    settings_sign_in,
-    settings_webauthn,
-)
+from .auth.mfa import settings_mfa
+from .auth.passwords import settings_password
+from .auth.recovery import settings_recovery
 from .auth.settings import AuthSettings
+from .auth.sign_in import settings_sign_in
+from .auth.webauthn import settings_webauthn
 from .core import secrets
 from .core.checks import Finding
 from .core.runtime import CoreSettings, State, state

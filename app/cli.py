@@ -12,15 +12,10 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import func, select
 
-from .auth import (
-    services_account_status,
-    services_accounts,
-    services_directory,
-    services_password,
-    services_reset,
-)
+from .auth.accounts import services_account_status, services_accounts, services_directory
 from .auth.identity import canonical_username
 from .auth.models import IAMUserAccount
+from .auth.passwords import services_password, services_reset
 from .authz import services_rbac
 from .checks import run_checks
 from .core import clock, crypto, hashing

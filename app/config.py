@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from .auth.mfa.settings_mfa import MfaSettings
+from .auth.passwords.settings_password import PasswordSettings
+from .auth.recovery.settings_recovery import RecoverySettings
 from .auth.settings import AuthSettings
-from .auth.settings_mfa import MfaSettings
-from .auth.settings_password import PasswordSettings
-from .auth.settings_recovery import RecoverySettings
-from .auth.settings_sign_in import SignInSettings
-from .auth.settings_webauthn import WebauthnSettings
+from .auth.sign_in.settings_sign_in import SignInSettings
+from .auth.webauthn.settings_webauthn import WebauthnSettings
 from .core.runtime import CoreSettings
 from .core.settings import Section
 from .notify.settings import NotifySettings

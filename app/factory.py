@@ -10,8 +10,8 @@ from dotenv import dotenv_values
 from flask import Flask, current_app, url_for
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .auth import http_errors, pages
 from .auth.security import public
+from .auth.web import http_errors, pages
 from .config import CONFIGURATIONS
 from .core.errors import Misconfigured
 from .core.hosts import HostCheck

@@ -18,27 +18,24 @@ from sqlalchemy.orm import Session
 from . import cli
 from .audit import routes_admin as audit_admin
 from .auth import (
-    current,
-    http_errors,
-    pages,
     routes_account,
     routes_admin,
-    routes_contact,
-    routes_devices,
-    routes_factors,
     routes_login,
     routes_mfa,
-    routes_recovery,
     routes_service,
-    routes_sign_in_links,
-    routes_verify,
     routes_webauthn,
 )
-from .auth.blueprint import IAMBlueprint, is_ours, template_loader
+from .auth.accounts import routes_contact
+from .auth.mfa import routes_factors
+from .auth.passwords.settings_password import PasswordSettings
+from .auth.recovery import routes_recovery
 from .auth.routes_service import iam_static
 from .auth.security import can
+from .auth.sessions import routes_devices
 from .auth.settings import AuthSettings
-from .auth.settings_password import PasswordSettings
+from .auth.sign_in import routes_sign_in_links, routes_verify
+from .auth.web import current, http_errors, pages
+from .auth.web.blueprint import IAMBlueprint, is_ours, template_loader
 from .authz import routes_admin as roles_admin
 from .checks import run_checks
 from .config import SECTIONS
@@ -175,7 +172,7 @@ def current_core(app: Flask) -> CoreSettings:
 
 
 def _exempt_from_host_csrf(app: Flask, blueprint: IAMBlueprint) -> None:
-    # Our blueprints check their own requests (`auth/csrf.py`), with the same tokens.
+    # Our blueprints check their own requests (`auth/web/csrf.py`), with the same tokens.
     host = app.extensions.get("csrf")
     if host is not None:
         host.exempt(blueprint)

@@ -15,10 +15,10 @@ from typing import Any
 
 from app.audit import events
 from app.audit.services_audit import record
-from app.auth import services_accounts
+from app.auth.accounts import services_accounts
+from app.auth.accounts.services_directory import find_by_login
 from app.auth.factors.totp import new_secret
 from app.auth.models import IAMMfaMethod, IAMUserAccount
-from app.auth.services_directory import find_by_login
 from app.core import clock, hashing, rng
 from app.core.actor import Actor, system_actor
 from app.core.crypto import keyring

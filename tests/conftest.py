@@ -22,7 +22,7 @@ from sqlalchemy import text
 
 from app import create_app
 from app.audit.models import APPEND_ONLY_TRIGGERS, IAMAuthLog
-from app.auth import services_accounts
+from app.auth.accounts import services_accounts
 from app.auth.factors.totp import new_secret
 from app.auth.models import IAMMfaMethod, IAMUserAccount
 from app.authz import services_grants

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from flask import Response, request, stream_with_context, url_for
 
-from ..auth.blueprint import IAMBlueprint
-from ..auth.current import request_actor
-from ..auth.pages import render
+from ..auth.accounts.services_accounts import find_by_login
+from ..auth.accounts.services_names import names_of
 from ..auth.security import can, requires_permission
-from ..auth.services_accounts import find_by_login
-from ..auth.services_names import names_of
+from ..auth.web.blueprint import IAMBlueprint
+from ..auth.web.current import request_actor
+from ..auth.web.pages import render
 from ..core.db import transaction
 from ..core.errors import InvalidInput
 from ..core.i18n import _

@@ -13,15 +13,17 @@ from ..core.errors import InvalidInput
 from ..core.i18n import LANGUAGES, _
 from ..core.ids import parse_id
 from ..risk import services_devices
-from . import services_accounts, services_password, services_sessions
-from .blueprint import account_bp
-from .current import current_user, drop_session, keep_session, request_actor, speak
+from .accounts import services_accounts
 from .errors import InvalidCredentials, PasswordRefused
 from .forms import ChangePasswordForm, IAMForm, ProfileForm, text
-from .limits import limited_by_person
 from .models import IAMAuthSession, IAMUserAccount
-from .pages import redirect_to, render
+from .passwords import services_password
 from .security import requires_login, requires_step_up
+from .sessions import services_sessions
+from .web.blueprint import account_bp
+from .web.current import current_user, drop_session, keep_session, request_actor, speak
+from .web.limits import limited_by_person
+from .web.pages import redirect_to, render
 
 bp = account_bp
 _PROFILE = ("display_name", "first_name", "last_name", "language", "timezone")

@@ -8,18 +8,13 @@ from flask import Response
 
 from ..audit import services_query
 from ..core import dates
-from . import (
-    routes_admin_actions,
-    routes_admin_recovery,
-    routes_admin_sessions,
-    routes_admin_users,
-    services_accounts,
-    services_session_admin,
-)
-from .admin_pages import admin_bp as bp
-from .pages import render
+from .accounts import routes_admin_actions, routes_admin_users, services_accounts
+from .accounts.admin_pages import admin_bp as bp
+from .mfa.services_factors import label_of
+from .recovery import routes_admin_recovery
 from .security import requires_permission
-from .services_factors import label_of
+from .sessions import routes_admin_sessions, services_session_admin
+from .web.pages import render
 
 CHART_DAYS = 14
 __all__ = [

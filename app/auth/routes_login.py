@@ -8,17 +8,18 @@ from werkzeug.wrappers import Response as BaseResponse
 from ..core.db import session, transaction
 from ..core.errors import InvalidInput, NotAuthenticated, NotFound
 from ..core.i18n import _
-from . import (
-    services_links,
-    services_login,
-    services_password,
-    services_reset,
-    services_sessions,
-    services_webauthn,
-    sign_in_methods,
-)
-from .blueprint import auth_bp
-from .current import (
+from . import services_webauthn
+from .errors import InvalidCredentials, LinkInvalid, PasswordRefused, SessionLimitReached
+from .forms import ForgotForm, LoginForm, NewPasswordForm, text
+from .passwords import services_links, services_password, services_reset
+from .passwords.settings_password import PasswordSettings
+from .security import public, requires_pending
+from .sessions import services_sessions
+from .settings import AuthSettings
+from .sign_in import services_login, sign_in_methods
+from .sign_in.services_login import PasswordAttempt
+from .web.blueprint import auth_bp
+from .web.current import (
     any_session,
     browser,
     current_principal,
@@ -27,15 +28,9 @@ from .current import (
     pending_login,
     request_actor,
 )
-from .errors import InvalidCredentials, LinkInvalid, PasswordRefused, SessionLimitReached
-from .forms import ForgotForm, LoginForm, NewPasswordForm, text
-from .limits import limited
-from .pages import landing, onwards, redirect_to, redirect_url, render, without_referrer
-from .redirects import safe_next
-from .security import public, requires_pending
-from .services_login import PasswordAttempt
-from .settings import AuthSettings
-from .settings_password import PasswordSettings
+from .web.limits import limited
+from .web.pages import landing, onwards, redirect_to, redirect_url, render, without_referrer
+from .web.redirects import safe_next
 
 bp = auth_bp
 

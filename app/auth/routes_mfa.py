@@ -12,23 +12,14 @@ from werkzeug.wrappers import Response as BaseResponse
 from ..core.db import transaction
 from ..core.errors import NotFound, TooManyAttempts
 from ..core.i18n import _
-from . import (
-    services_challenges,
-    services_factors,
-    services_mfa,
-    services_mfa_verify,
-    services_recovery_codes,
-    services_sessions,
-)
-from .blueprint import mfa_bp
-from .current import keep_session, pending_login, request_actor
-from .enrol_pages import Enrolment, channel_page, options, passkey_page, totp_page
+from . import services_mfa
 from .errors import CodeInvalid, InvalidCredentials
 from .factors import AAL1, AAL2
 from .factors.totp import Totp
-from .forms_mfa import RecoverySavedForm, StepUpPasswordForm, VerifyForm
-from .limits import limited_by_person
-from .mfa_pages import (
+from .mfa import services_challenges, services_factors, services_mfa_verify, services_recovery_codes
+from .mfa.enrol_pages import Enrolment, channel_page, options, passkey_page, totp_page
+from .mfa.forms_mfa import RecoverySavedForm, StepUpPasswordForm, VerifyForm
+from .mfa.mfa_pages import (
     Asked,
     asked,
     choices,
@@ -39,14 +30,18 @@ from .mfa_pages import (
     tell_delivery,
     waiting_text,
 )
-from .pages import STAGE_PAGES, landing, onwards, redirect_to, redirect_url, render
+from .mfa.services_factors import WEBAUTHN, Way
+from .mfa.services_mfa_verify import Proved
+from .mfa.settings_mfa import MfaSettings
 from .principal import Principal
 from .security import public, requires_login, requires_pending, signed_in
-from .services_factors import WEBAUTHN, Way
-from .services_gate import RECOVERY
-from .services_mfa_verify import Proved
-from .services_sessions import SignIn
-from .settings_mfa import MfaSettings
+from .sessions import services_sessions
+from .sessions.services_sessions import SignIn
+from .sign_in.services_gate import RECOVERY
+from .web.blueprint import mfa_bp
+from .web.current import keep_session, pending_login, request_actor
+from .web.limits import limited_by_person
+from .web.pages import STAGE_PAGES, landing, onwards, redirect_to, redirect_url, render
 
 bp = mfa_bp
 _EITHER = "asks by itself for a pending sign-in or a session"

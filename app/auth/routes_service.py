@@ -15,9 +15,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ..core.db import session
 from ..notify import services_outbox
-from .blueprint import IAMBlueprint
-from .pages import render
 from .security import public
+from .web.blueprint import IAMBlueprint
+from .web.pages import render
 
 STATIC = Path(__file__).parent / "static"
 bp = IAMBlueprint("iam_service", "IAM_SERVICE_PREFIX")

@@ -17,30 +17,26 @@ from ..audit import events
 from ..audit.services_audit import FAILURE, record
 from ..core.db import transaction
 from ..core.errors import BadRequest, NotAuthenticated
-from . import (
-    csrf,
-    services_passkey,
-    services_recovery_codes,
-    services_sessions,
-    services_webauthn,
-    services_webauthn_register,
-    services_webauthn_verify,
-)
-from .blueprint import IAMBlueprint
-from .current import any_session, browser, keep_session, pending_login, request_actor
-from .enrol_pages import SECURITY, Enrolment, accept, tell_ended
+from . import services_webauthn
 from .errors import PasskeyMalformed
-from .limits import limited, limited_by_person
-from .mfa_pages import Asked, asked, recovery_codes_page, take_onwards
-from .pages import landing, way_on
+from .mfa import services_recovery_codes
+from .mfa.enrol_pages import SECURITY, Enrolment, accept, tell_ended
+from .mfa.mfa_pages import Asked, asked, recovery_codes_page, take_onwards
+from .mfa.services_mfa_verify import Proved
 from .principal import Principal
-from .redirects import safe_next
-from .requests import PayloadTooLarge, json_object, takes_json
 from .security import check_step_up, public, signed_in
-from .services_gate import Entry
-from .services_mfa_verify import Proved
-from .services_sessions import SignIn
-from .webauthn_parsing import Assertion, read_assertion, read_registration
+from .sessions import services_sessions
+from .sessions.services_sessions import SignIn
+from .sign_in.services_gate import Entry
+from .web import csrf
+from .web.blueprint import IAMBlueprint
+from .web.current import any_session, browser, keep_session, pending_login, request_actor
+from .web.limits import limited, limited_by_person
+from .web.pages import landing, way_on
+from .web.redirects import safe_next
+from .web.requests import PayloadTooLarge, json_object, takes_json
+from .webauthn import services_passkey, services_webauthn_register, services_webauthn_verify
+from .webauthn.webauthn_parsing import Assertion, read_assertion, read_registration
 
 bp = IAMBlueprint("iam_webauthn", "IAM_AUTH_PREFIX")
 _ENROLLING = "asks by itself for a pending enrolment, or a session with fresh proof"

@@ -18,11 +18,11 @@ from flask import Blueprint, Flask, request
 
 from ..core import clock, ids
 from ..core.errors import Forbidden, NotAuthenticated, NotFound, StepUpRequired
-from . import services_factors
-from .current import any_session, current_principal, pending_login
+from .mfa import services_factors
 from .principal import Principal
 from .purposes import Purpose, purpose_named
 from .settings import AuthSettings
+from .web.current import any_session, current_principal, pending_login
 
 V = TypeVar("V")
 Check = Callable[[], None]

@@ -20,13 +20,11 @@ from ..core.errors import Forbidden
 from ..notify import services_outbox
 from ..notify.messages import EMAIL
 from ..notify.models import DEAD, EXPIRED, SENT
-from . import services_challenges, services_gate, services_password, services_sessions
 from .errors import InvalidCredentials
 from .factors import AAL1, AAL2, factors
 from .factors.sent_code import new_code
-from .models import IAMMfaMethod, IAMUserAccount
-from .principal import Principal
-from .services_factors import (
+from .mfa import services_challenges
+from .mfa.services_factors import (
     EMAIL_OTP,
     MfaState,
     Way,
@@ -40,11 +38,16 @@ from .services_factors import (
     reaches,
     ways,
 )
-from .services_mfa_send import SIGN_IN, send_otp
-from .services_mfa_verify import Proved, begin_attempt, record_step_up_failed, redeem
-from .services_sessions import SignIn
+from .mfa.services_mfa_send import SIGN_IN, send_otp
+from .mfa.services_mfa_verify import Proved, begin_attempt, record_step_up_failed, redeem
+from .mfa.settings_mfa import MfaSettings
+from .models import IAMMfaMethod, IAMUserAccount
+from .passwords import services_password
+from .principal import Principal
+from .sessions import services_sessions
+from .sessions.services_sessions import SignIn
 from .settings import AuthSettings
-from .settings_mfa import MfaSettings
+from .sign_in import services_gate
 
 __all__ = [
     "SIGN_IN", "Issued", "MfaState", "Proved", "active_methods", "begin_attempt", "challenge",

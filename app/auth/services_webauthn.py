@@ -17,15 +17,16 @@ from ..core.db import session
 from ..core.errors import Forbidden, NotFound
 from ..core.i18n import _
 from ..tenancy.services_settings import effective
-from . import aaguids, services_factors, services_webauthn_challenges
 from .factors import AAL1, AAL3
+from .mfa import services_factors
+from .mfa.services_factors import WEBAUTHN
+from .mfa.settings_mfa import MfaSettings
 from .models import IAMUserAccount, IAMWebauthnCredential
-from .relying_party import relying_party
-from .services_factors import WEBAUTHN
-from .services_webauthn_challenges import PASSKEY, Bound
-from .settings_mfa import MfaSettings
-from .settings_webauthn import WebauthnSettings
-from .webauthn_parsing import Assertion, credential_digest, encode
+from .webauthn import aaguids, services_webauthn_challenges
+from .webauthn.relying_party import relying_party
+from .webauthn.services_webauthn_challenges import PASSKEY, Bound
+from .webauthn.settings_webauthn import WebauthnSettings
+from .webauthn.webauthn_parsing import Assertion, credential_digest, encode
 
 _K = IAMWebauthnCredential
 

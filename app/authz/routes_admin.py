@@ -9,11 +9,11 @@ from uuid import UUID
 from flask import current_app, flash, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
-from ..auth.blueprint import IAMBlueprint
-from ..auth.current import current_user, request_actor
 from ..auth.forms import IAMForm
-from ..auth.pages import redirect_to, render
 from ..auth.security import can, requires_permission, requires_step_up
+from ..auth.web.blueprint import IAMBlueprint
+from ..auth.web.current import current_user, request_actor
+from ..auth.web.pages import redirect_to, render
 from ..core.db import session, transaction
 from ..core.errors import Conflict, Forbidden, IAMError, InvalidInput
 from ..core.i18n import _

@@ -1,6 +1,6 @@
 """Times as people read them, in their language and time zone.
 
-What a program reads stays UTC; see the `datetime` attribute in `auth/pages.py`.
+What a program reads stays UTC; see the `datetime` attribute in `auth/web/pages.py`.
 """
 
 from __future__ import annotations

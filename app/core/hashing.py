@@ -2,7 +2,7 @@
 
 Owns normalisation (NFC, here and only here), the pepper, the dummy run that makes
 an unknown account cost what a known one costs, and the gate that bounds parallel
-hashes and with them memory. Refuses to own policy (`auth/password_rules.py`) and
+hashes and with them memory. Refuses to own policy (`auth/passwords/password_rules.py`) and
 storage. Follows RFC 9106 and the OWASP Password Storage Cheat Sheet.
 """
 

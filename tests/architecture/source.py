@@ -64,7 +64,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Module:
-    """One module of the tree; `name` is dotted from the package root: `auth.services_login`."""
+    """One module of the tree; `name` is dotted from the package root (`auth.models`)."""
 
     name: str
     text: str

@@ -21,7 +21,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 
 from app.auth.models import IAMAuthSession, IAMUserAccount, IAMWebauthnCredential
-from app.auth.settings_sign_in import SignInSettings
+from app.auth.sign_in.settings_sign_in import SignInSettings
 from app.authz.models import IAMRole
 from app.core import clock
 from app.core.db import Base, session, transaction

@@ -48,31 +48,34 @@ COMMITS = {"core.db"}
 # What lifts the tenant guard: for a block, for a statement, for a statement made at import.
 LIFTS = {"unscoped", "exempt", "run_prepared"}
 SESSION_GET = {
-    ("auth.services_sessions", "IAMTenant"): "the id is a row's own; tenants are not scoped rows",
+    (
+        "auth.sessions.services_sessions",
+        "IAMTenant",
+    ): "the id is a row's own; tenants are not scoped rows",
 }
 # The reason is the literal text at the call; changing one here means reading the call again.
 UNSCOPED_BY_MODULE = {
-    "auth.services_factors": {
+    "auth.mfa.services_factors": {
         "mfa_state": "the tenant in scope is a parameter",
     },
-    "auth.services_login_rows": {
+    "auth.sign_in.services_login_rows": {
         "_find": "the tenant in scope is a parameter of the statement",
         "admit": "the tenant in scope is a parameter of the statement",
         "hold": "the tenant in scope is a parameter of the statement",
         "start_grace": "the tenant in scope is a parameter of the statement",
         "replace_hash": "the tenant in scope is a parameter of the statement",
     },
-    "auth.services_passkey": {
+    "auth.webauthn.services_passkey": {
         "_enter": "the tenant in scope is a parameter of the statement",
         "_find": "the tenant in scope is a parameter of the statement",
     },
-    "auth.services_webauthn_challenges": {
+    "auth.webauthn.services_webauthn_challenges": {
         "use_up": "the tenant in scope is a parameter",
     },
-    "auth.services_session_lookup": {
+    "auth.sessions.services_session_lookup": {
         "find": "the token itself decides the tenant",
     },
-    "auth.services_sessions": {
+    "auth.sessions.services_sessions": {
         "make_room": "the actor's tenant is a parameter",
         "_insert_if_room": "the row carries the tenant of its account",
         "open_session": "the row carries the tenant of its account",
@@ -132,7 +135,7 @@ def test_only_the_unit_of_work_commits() -> None:
 
 
 def test_the_commit_rule_can_fail() -> None:
-    assert list(commits([snippet("auth.services_login", "session().commit()")]))
+    assert list(commits([snippet("auth.sign_in.services_login", "session().commit()")]))
     assert list(commits([snippet("iam", "db.session.commit()")]))
     assert not list(commits([snippet("core.db", "current.commit()")]))
 
@@ -234,8 +237,8 @@ def test_the_identity_rule_can_fail() -> None:
         "IAMUserAccount.query.all()",
     ]
     for text in bad:
-        assert list(session_gets([snippet("auth.services_login", text)])), text
-    assert not list(session_gets([snippet("auth.current", "g.get('iam_principal')")]))
+        assert list(session_gets([snippet("auth.sign_in.services_login", text)])), text
+    assert not list(session_gets([snippet("auth.web.current", "g.get('iam_principal')")]))
 
 
 def unscoped_sites(modules: Iterable[Module]) -> Iterator[Site]:
@@ -285,9 +288,9 @@ def test_the_guard_rule_can_fail() -> None:
         "def f():\n    run_prepared(_LOOKUP, {}, reason=reason)",
     ]
     for text in texts:
-        assert set(unscoped_sites([snippet("auth.services_login", text)])) - UNSCOPED, text
-    (site,) = unscoped_sites([snippet("auth.services_login", texts[0])])
-    assert site == Site("auth.services_login", "f", "because")
+        assert set(unscoped_sites([snippet("auth.sign_in.services_login", text)])) - UNSCOPED, text
+    (site,) = unscoped_sites([snippet("auth.sign_in.services_login", texts[0])])
+    assert site == Site("auth.sign_in.services_login", "f", "because")
 
 
 def scoping_options(modules: Iterable[Module]) -> Iterator[str]:
@@ -312,9 +315,9 @@ def test_nobody_sets_the_exemption_by_hand() -> None:
 
 def test_the_option_rule_can_fail() -> None:
     text = "session().execute(query, execution_options={'iam_unscoped': 'x'})"
-    assert list(scoping_options([snippet("auth.services_login", text)]))
+    assert list(scoping_options([snippet("auth.sign_in.services_login", text)]))
     text = "session().connection().execute(query)"
-    assert list(scoping_options([snippet("auth.services_login", text)]))
+    assert list(scoping_options([snippet("auth.sign_in.services_login", text)]))
 
 
 def test_the_allow_lists_of_bans_hold_nothing_stale() -> None:

@@ -112,10 +112,10 @@ def test_every_declared_event_is_used() -> None:
 
 def test_the_event_rules_can_fail() -> None:
     text = "from ..audit import events\nrecord(events.NO_SUCH_EVENT, actor=actor)"
-    assert list(undeclared_events([snippet("auth.services_login", text)]))
-    assert "LOGIN_FAILED" in unused_events([snippet("auth.services_login", "x = 1")])
+    assert list(undeclared_events([snippet("auth.sign_in.services_login", text)]))
+    assert "LOGIN_FAILED" in unused_events([snippet("auth.sign_in.services_login", "x = 1")])
     text = "from ..audit import events\nrecord(events.LOGIN_FAILED, actor=actor)"
-    assert "LOGIN_FAILED" not in unused_events([snippet("auth.services_login", text)])
+    assert "LOGIN_FAILED" not in unused_events([snippet("auth.sign_in.services_login", text)])
 
 
 def test_events_are_named_as_their_variable() -> None:
@@ -152,10 +152,10 @@ def test_metadata_at_every_call_is_declared() -> None:
 
 def test_the_metadata_rule_can_fail() -> None:
     bad = "record(events.LOGIN_FAILED, password='x', actor=actor)"
-    assert list(undeclared_metadata([snippet("auth.services_login", bad)]))
+    assert list(undeclared_metadata([snippet("auth.sign_in.services_login", bad)]))
     assert list(undeclared_metadata([snippet("x", "record(events.LOGOUT)")]))
     good = "record(events.LOGIN_FAILED, resource=user, reason='x', actor=actor)"
-    assert not list(undeclared_metadata([snippet("auth.services_login", good)]))
+    assert not list(undeclared_metadata([snippet("auth.sign_in.services_login", good)]))
 
 
 def _declared_settings() -> dict[str, list[str]]:
@@ -216,7 +216,7 @@ def test_the_settings_rule_can_fail() -> None:
     declared = "class S(Section):\n    NOBODY_READS_ME: int = setting(1, 'x')"
     assert unread_settings(["NOBODY_READS_ME"], [snippet("auth.settings", declared)], "")
     read = "x = S.current().NOBODY_READS_ME"
-    assert not unread_settings(["NOBODY_READS_ME"], [snippet("auth.pages", read)], "")
+    assert not unread_settings(["NOBODY_READS_ME"], [snippet("auth.web.pages", read)], "")
 
 
 def unsent(names: Iterable[str], modules: Iterable[Module], owner: str, verb: str) -> list[str]:
@@ -244,7 +244,7 @@ def test_every_signal_is_sent_and_every_hook_is_called() -> None:
 
 def test_the_signal_rule_can_fail() -> None:
     text = "from ..core import signals\nsignals.user_created.send(app)"
-    module = snippet("auth.services_accounts", text)
+    module = snippet("auth.accounts.services_accounts", text)
     assert not unsent(["user_created"], [module], "signals", "x")
     assert unsent(["user_deleted"], [module], "signals", "x")
     assert unsent(["user_created"], [snippet("core.signals", "x.user_created")], "signals", "x")

@@ -16,8 +16,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from app.auth.blueprint import IAMBlueprint
 from app.auth.security import POLICY
+from app.auth.web.blueprint import IAMBlueprint
 from app.authz.catalogue import NAMES
 from tests.architecture.source import Module, dotted, listed, snippet, tree
 from tests.conftest import make_app

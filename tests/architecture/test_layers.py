@@ -18,7 +18,7 @@ from tests.architecture.source import (
 
 # (module, imported): why. An entry that no longer occurs fails the test that reads it.
 UPWARD_ALLOWED = {
-    ("auth.limits", "extensions.limiter"): (
+    ("auth.web.limits", "extensions.limiter"): (
         "decorators need Flask-Limiter's instance at import time; extensions.py holds instances "
         "and imports nothing of ours"
     ),
@@ -28,7 +28,7 @@ ROUTES_IMPORTED = {
 }
 REQUEST_ALLOWED = {
     "core.i18n": "the language of a text depends on the reader; works outside a request too",
-    "auth.links": "a loopback address is taken from the request in development only",
+    "auth.web.links": "a loopback address is taken from the request in development only",
 }
 INNER_IMPORTS = {
     ("cli", "db.seed.seed"): "the checkout has it, the wheel does not (AT-479)",
@@ -49,13 +49,13 @@ REQUEST_NAMES = {
     "send_file", "send_from_directory", "has_request_context",
 }  # fmt: skip
 WEB_MODULES = {
-    "auth.blueprint",
-    "auth.csrf",
-    "auth.current",
-    "auth.http_errors",
-    "auth.limits",
-    "auth.pages",
-    "auth.requests",
+    "auth.web.blueprint",
+    "auth.web.csrf",
+    "auth.web.current",
+    "auth.web.http_errors",
+    "auth.web.limits",
+    "auth.web.pages",
+    "auth.web.requests",
     "auth.security",
 }
 
@@ -138,7 +138,7 @@ def test_only_the_extension_imports_routes() -> None:
 
 
 def test_the_routes_rule_can_fail() -> None:
-    bad = snippet("auth.services_login", "from .routes_login import onwards")
+    bad = snippet("auth.sign_in.services_login", "from .routes_login import onwards")
     assert list(imported_routes([bad]))
     assert list(imported_routes([snippet("factory", "from .auth import routes_login")]))
     assert not list(imported_routes([snippet("iam", "from .auth import routes_login")]))
@@ -209,8 +209,10 @@ def test_services_know_no_request_and_return_no_response() -> None:
 
 def test_the_request_rule_can_fail() -> None:
     bad = [
-        snippet("auth.services_login", "from flask import request"),
-        snippet("auth.services_login", "import flask\n\ndef f():\n    return flask.session"),
+        snippet("auth.sign_in.services_login", "from flask import request"),
+        snippet(
+            "auth.sign_in.services_login", "import flask\n\ndef f():\n    return flask.session"
+        ),
         snippet("notify.delivery", "from flask import jsonify"),
         snippet("auth.factors.totp", "from werkzeug.wrappers import Response"),
         snippet("core.db", "from flask import g"),
@@ -240,8 +242,8 @@ def test_services_import_nothing_of_the_web_side() -> None:
 
 def test_the_web_side_rule_can_fail() -> None:
     bad = [
-        snippet("auth.services_login", "from .current import request_actor"),
-        snippet("auth.services_login", "from . import pages"),
+        snippet("auth.sign_in.services_login", "from ..web.current import request_actor"),
+        snippet("auth.sign_in.services_login", "from ..web import pages"),
         snippet("notify.delivery", "from ..auth.forms import IAMForm"),
     ]
     assert len(list(web_side_users(bad))) == len(bad)

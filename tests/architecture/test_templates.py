@@ -214,7 +214,7 @@ def test_templates_are_named_by_literals() -> None:
             name = dotted(call.func)
             if name.rpartition(".")[2] in {"render_template_string", "from_string"}:
                 found.append(f"{module.name}:{call.lineno} renders text as a template")
-            if name not in _RENDERERS or not call.args or module.name == "auth.pages":
+            if name not in _RENDERERS or not call.args or module.name == "auth.web.pages":
                 continue
             if not _is_fixed(call.args[0]):
                 found.append(f"{module.name}:{call.lineno} renders a computed name")

@@ -9,8 +9,8 @@ from statistics import median
 from argon2.low_level import Type, hash_secret, verify_secret
 from flask import Flask
 
-from app.auth.services_login import PasswordAttempt, sign_in_with_password
-from app.auth.settings_password import PasswordSettings
+from app.auth.passwords.settings_password import PasswordSettings
+from app.auth.sign_in.services_login import PasswordAttempt, sign_in_with_password
 from app.core import hashing
 from app.core.actor import Actor
 from app.core.runtime import state

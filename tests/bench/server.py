@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlencode
 
 from app import create_app
-from app.auth.settings_password import PasswordSettings
+from app.auth.passwords.settings_password import PasswordSettings
 from app.core import hashing
 from app.core.runtime import state
 

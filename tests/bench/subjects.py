@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import delete
 
 from app import IAM, create_app, requires_role
-from app.auth import services_accounts
+from app.auth.accounts import services_accounts
 from app.auth.factors.totp import new_secret
 from app.auth.models import IAMAuthSession, IAMMfaMethod
 from app.cli import prepare_database

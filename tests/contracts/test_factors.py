@@ -17,9 +17,10 @@ import pyotp
 import pytest
 from sqlalchemy import inspect as inspect_model
 
-from app.auth import services_factors, services_mfa, services_mfa_verify, services_webauthn
+from app.auth import services_mfa, services_webauthn
 from app.auth.errors import CodeInvalid
 from app.auth.factors import Factor, factors
+from app.auth.mfa import services_factors, services_mfa_verify
 from app.auth.models import IAMMfaChallenge, IAMMfaMethod, IAMRecoveryCode, IAMUserAccount
 from app.core import clock
 from app.core.actor import Actor

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from app.auth import services_recovery_decisions
 from app.auth.models import IAMMfaMethod
-from app.auth.services_recovery_rows import status_of
+from app.auth.recovery import services_recovery_decisions
+from app.auth.recovery.services_recovery_rows import status_of
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction

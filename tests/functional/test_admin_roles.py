@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from app.auth import services_accounts
+from app.auth.accounts import services_accounts
 from app.auth.models import IAMMfaMethod, IAMOutbox, IAMRole, IAMRolePermission
 from app.authz import services_rbac as rbac
 from app.core import clock

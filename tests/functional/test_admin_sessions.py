@@ -81,7 +81,8 @@ def test_at_135_another_tenants_session_is_not_found(
 ):
     theirs = make_user("theirs", tenant_id=other_tenant)
     with tenant_scope(other_tenant):
-        from app.auth import services_accounts, services_sessions
+        from app.auth.accounts import services_accounts
+        from app.auth.sessions import services_sessions
         from app.core.actor import system_actor
         from app.core.db import transaction
 

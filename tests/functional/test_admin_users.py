@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 from sqlalchemy import select
 
-from app.auth import services_accounts
+from app.auth.accounts import services_accounts
 from app.auth.models import IAMMfaMethod, IAMOutbox
 from app.authz import services_rbac
 from app.core.db import session

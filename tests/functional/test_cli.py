@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from app.auth import services_recovery_codes
+from app.auth.accounts.services_directory import get_user
+from app.auth.mfa import services_recovery_codes
 from app.auth.models import IAMMfaMethod
-from app.auth.services_directory import get_user
 from app.core.crypto import KeyRing
 from app.core.db import session, transaction
 from app.core.scoping import tenant_scope

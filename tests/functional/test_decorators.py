@@ -22,7 +22,7 @@ from app import (
     requires_step_up,
     requires_tenant,
 )
-from app.auth import services_directory
+from app.auth.accounts import services_directory
 from app.auth.purposes import purposes
 from app.authz import services_rbac
 from app.core import clock

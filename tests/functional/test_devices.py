@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.auth import services_account_status, services_mfa_changes
+from app.auth.accounts import services_account_status
+from app.auth.accounts.services_directory import get_user
+from app.auth.mfa import services_mfa_changes
 from app.auth.models import IAMAuthSession, IAMMfaMethod, IAMUserAccount
-from app.auth.services_directory import get_user
 from app.auth.settings import AuthSettings
 from app.core import clock
 from app.core.actor import Actor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app import Hooks, signals
-from app.auth.services_directory import get_user
+from app.auth.accounts.services_directory import get_user
 from app.core.errors import Forbidden
 from app.core.scoping import tenant_scope
 from app.tenancy import services_tenants

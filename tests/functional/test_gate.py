@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from app.auth import services_gate
 from app.auth.models import IAMAuthSession, IAMTenant, IAMUserAccount
-from app.auth.services_gate import Shown
 from app.auth.settings import AuthSettings
-from app.auth.settings_sign_in import SignInSettings
+from app.auth.sign_in import services_gate
+from app.auth.sign_in.services_gate import Shown
+from app.auth.sign_in.settings_sign_in import SignInSettings
 from app.core.db import session, transaction
 from app.core.scoping import unscoped
 from tests.conftest import csrf_of, post, totp_code
@@ -202,7 +202,7 @@ def _set_tenant(tenant, status):
 
 def test_the_account_is_compared_as_it_was_read(app, scoped, make_user):
     """What changes between reading and admitting refuses the sign-in (AT-459)."""
-    from app.auth import services_login_rows as rows
+    from app.auth.sign_in import services_login_rows as rows
     from app.core import clock
 
     person = make_user("ann")

@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from flask_babel import Babel
 
-from app.auth import services_accounts, services_notices
+from app.auth.accounts import services_accounts, services_notices
 from app.auth.models import IAMUserAccount
 from app.core import clock
 from app.core.actor import Actor

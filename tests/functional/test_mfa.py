@@ -106,7 +106,7 @@ def is_signed_in(client: FlaskClient) -> bool:
 @contextmanager
 def setting(app: Flask, **values: Any) -> Iterator[None]:
     """Change settings of second factors for a while."""
-    from app.auth.settings_mfa import MfaSettings
+    from app.auth.mfa.settings_mfa import MfaSettings
 
     state = app.extensions["iam"]
     before = state.settings[MfaSettings]
@@ -1179,7 +1179,7 @@ def test_d5_codes_are_downloaded_from_their_page_and_kept_nowhere(
 def test_d5_codes_are_saved_in_a_sign_in_that_still_needs_a_new_password(
     app: Flask, client: FlaskClient, make_user: Any
 ) -> None:
-    from app.auth.settings_password import PasswordSettings
+    from app.auth.passwords.settings_password import PasswordSettings
 
     boss = make_user("boss", **ADMIN)
     settings = app.extensions["iam"].settings
@@ -1315,7 +1315,7 @@ def test_d4_a_failed_delivery_is_said_on_the_page(
 def test_at_043_a_person_of_another_tenant_cannot_use_our_challenge(
     app: Flask, make_user: Any, other_tenant: Any
 ) -> None:
-    from app.auth import services_factors
+    from app.auth.mfa import services_factors
     from app.core.errors import NotFound
 
     ann = make_user("ann", mfa="totp")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from app.auth import services_accounts
+from app.auth.accounts import services_accounts
 from app.auth.models import IAMUserAccount, IAMUserRole
 from app.core.actor import system_actor
 from app.core.db import session, transaction

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from app.auth.redirects import safe_next
+from app.auth.web.redirects import safe_next
 from tests.conftest import PASSWORD, csrf_of, post, totp_code
 
 CORPUS = {

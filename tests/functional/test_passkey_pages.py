@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from app.auth.settings_mfa import MfaSettings
+from app.auth.mfa.settings_mfa import MfaSettings
 from app.core import clock
 from tests.bench.measure import statements
 from tests.conftest import post

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from app.auth import services_account_status, services_accounts, services_directory
+from app.auth.accounts import services_account_status, services_accounts, services_directory
 from app.core import clock
 from app.core.actor import system_actor
 from app.core.db import transaction

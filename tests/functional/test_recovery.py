@@ -13,9 +13,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
-from app.auth import services_accounts
+from app.auth.accounts import services_accounts
 from app.auth.models import IAMActionToken, IAMMfaMethod, IAMRecoveryCode, IAMTenant
-from app.auth.settings_recovery import RecoverySettings
+from app.auth.recovery.settings_recovery import RecoverySettings
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction

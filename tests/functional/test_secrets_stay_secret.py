@@ -58,7 +58,7 @@ def test_at_387_the_account_page_shows_no_hash_or_secret(client, make_user, sign
 
 
 def test_at_487_an_error_page_shows_no_inside(app, monkeypatch):
-    from app.auth import services_session_lookup
+    from app.auth.sessions import services_session_lookup
 
     def explode(*_args):
         raise RuntimeError(f"inside {CANARY}")

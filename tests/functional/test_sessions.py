@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, update
 
-from app.auth import services_sessions
+from app.auth.accounts.services_directory import get_user
 from app.auth.models import IAMAuthSession, IAMUserAccount
-from app.auth.services_directory import get_user
+from app.auth.sessions import services_sessions
 from app.authz import services_rbac
 from app.core import clock
 from app.core.db import session, transaction

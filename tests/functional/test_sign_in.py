@@ -258,7 +258,7 @@ def test_c3_an_expired_password_is_replaced_before_the_sign_in_completes(
 ):
     from datetime import timedelta
 
-    from app.auth.settings_password import PasswordSettings
+    from app.auth.passwords.settings_password import PasswordSettings
     from app.core import clock
 
     make_user("ann")
@@ -280,7 +280,7 @@ def test_d6_at_074_enrolment_may_be_put_off_for_the_days_of_grace_and_no_longer(
 ):
     from datetime import timedelta
 
-    from app.auth.settings_mfa import MfaSettings
+    from app.auth.mfa.settings_mfa import MfaSettings
     from app.core import clock
 
     make_user("ann", roles=["auditor"])
@@ -297,7 +297,7 @@ def test_d6_at_074_enrolment_may_be_put_off_for_the_days_of_grace_and_no_longer(
 def test_at_459_a_password_changed_during_the_check_no_longer_signs_in(
     app, client, make_user, tenant, monkeypatch
 ):
-    from app.auth.services_directory import get_user
+    from app.auth.accounts.services_directory import get_user
     from app.core import hashing
     from app.core.db import transaction
     from app.core.scoping import tenant_scope

@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import event
 
-from app.auth import services_stand_in, settings_sign_in
 from app.auth.models import IAMActionToken, IAMAuthSession
+from app.auth.passwords import services_stand_in
 from app.auth.settings import AuthSettings
-from app.auth.settings_sign_in import SignInSettings
+from app.auth.sign_in import settings_sign_in
+from app.auth.sign_in.settings_sign_in import SignInSettings
 from app.core import clock
 from app.core.actor import system_actor
 from app.core.db import session, transaction

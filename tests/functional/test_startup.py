@@ -75,7 +75,7 @@ def test_v1_a_missing_secret_file_stops_the_start(settings, tmp_path, monkeypatc
 
 
 def test_v1_the_string_false_is_false(settings):
-    from app.auth.settings_mfa import MfaSettings
+    from app.auth.mfa.settings_mfa import MfaSettings
 
     app = create_app({**settings, "MFA_EMAIL_COUNTS_AS_MFA": "false"})
     assert app.extensions["iam"].settings[MfaSettings].MFA_EMAIL_COUNTS_AS_MFA is False

@@ -120,7 +120,7 @@ def test_j2_a_new_device_is_confirmed_by_mail_where_there_is_no_factor(
 def test_j2_a_new_device_needs_the_second_factor_even_where_policy_is_off(
     app, client, make_user, scoped, monkeypatch
 ):
-    from app.auth.settings_mfa import MfaSettings
+    from app.auth.mfa.settings_mfa import MfaSettings
 
     person = make_user("ann", mfa="totp")
     off = changed(app, MfaSettings, MFA_DEFAULT_POLICY="off")

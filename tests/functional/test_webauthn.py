@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.audit.models import IAMAuthLog
-from app.auth import services_mfa_changes
+from app.auth.mfa import services_mfa_changes
+from app.auth.mfa.settings_mfa import MfaSettings
 from app.auth.models import (
     IAMAuthSession,
     IAMMfaMethod,
@@ -29,9 +30,8 @@ from app.auth.models import (
     IAMWebauthnCredential,
 )
 from app.auth.purposes import Purpose, purposes
-from app.auth.settings_mfa import MfaSettings
-from app.auth.settings_webauthn import WebauthnSettings
-from app.auth.webauthn_parsing import credential_digest, decode, encode
+from app.auth.webauthn.settings_webauthn import WebauthnSettings
+from app.auth.webauthn.webauthn_parsing import credential_digest, decode, encode
 from app.core import clock
 from app.core.actor import Actor, system_actor
 from app.core.db import session, transaction

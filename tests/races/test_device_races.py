@@ -16,9 +16,10 @@ from flask import Flask
 from sqlalchemy import delete, select, update
 
 from app.audit.models import IAMAuthLog
-from app.auth import services_login, services_sessions
 from app.auth.models import IAMAuthSession
-from app.auth.services_login import PasswordAttempt
+from app.auth.sessions import services_sessions
+from app.auth.sign_in import services_login
+from app.auth.sign_in.services_login import PasswordAttempt
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction

@@ -15,9 +15,10 @@ import pyotp
 import pytest
 from flask import Flask
 
-from app.auth import services_mfa, services_mfa_changes, services_mfa_enrol, services_mfa_verify
+from app.auth import services_mfa
 from app.auth.errors import CodeInvalid
 from app.auth.factors import Attempt
+from app.auth.mfa import services_mfa_changes, services_mfa_enrol, services_mfa_verify
 from app.auth.models import IAMMfaChallenge, IAMMfaMethod, IAMRecoveryCode
 from app.core import clock
 from app.core.actor import Actor
@@ -101,7 +102,7 @@ def test_at_034_fifty_parallel_guesses_are_five(
 def test_at_034_fifty_parallel_tries_at_a_sent_code_are_five(
     app: Flask, scoped: UUID, ann: Someone, actor: Actor
 ) -> None:
-    from app.auth import services_challenges
+    from app.auth.mfa import services_challenges
 
     add_channel(load(ann.id), "email_otp")
     issued = services_mfa.challenge(

@@ -15,16 +15,16 @@ from uuid import UUID
 import pytest
 from flask.testing import FlaskClient
 
-from app.auth import (
-    services_codes,
+from app.auth.models import IAMAuthSession, IAMMfaMethod, IAMRecoveryRequest
+from app.auth.principal import Principal
+from app.auth.recovery import (
     services_recovery,
     services_recovery_decisions,
     services_recovery_links,
-    services_session_lookup,
 )
-from app.auth.models import IAMAuthSession, IAMMfaMethod, IAMRecoveryRequest
-from app.auth.principal import Principal
-from app.auth.services_gate import Entry
+from app.auth.sessions import services_session_lookup
+from app.auth.sign_in import services_codes
+from app.auth.sign_in.services_gate import Entry
 from app.core import clock, rng
 from app.core.actor import Actor
 from app.core.db import session, transaction

@@ -12,18 +12,13 @@ from uuid import UUID, uuid4
 import pytest
 from flask import Flask
 
-from app.auth import (
-    services_codes,
-    services_contact,
-    services_contact_undo,
-    services_sign_in_links,
-    services_sign_in_requests,
-)
+from app.auth.accounts import services_contact, services_contact_undo
 from app.auth.errors import CodeInvalid, InvalidCredentials, LinkInvalid
 from app.auth.models import IAMActionToken, IAMAuthSession
-from app.auth.services_codes import EMAIL_CHANGE, SIGN_IN
-from app.auth.services_sign_in_links import CodeAttempt
-from app.auth.services_sign_in_requests import LinkRequest, Offer
+from app.auth.sign_in import services_codes, services_sign_in_links, services_sign_in_requests
+from app.auth.sign_in.services_codes import EMAIL_CHANGE, SIGN_IN
+from app.auth.sign_in.services_sign_in_links import CodeAttempt
+from app.auth.sign_in.services_sign_in_requests import LinkRequest, Offer
 from app.core.actor import Actor
 from app.core.db import session, transaction
 from tests.conftest import Someone

@@ -11,9 +11,11 @@ import re
 import pytest
 from sqlalchemy import func, select
 
-from app.auth import services_login, services_reset, services_sessions
 from app.auth.models import IAMAuthSession, IAMPasswordHistory
-from app.auth.services_login import PasswordAttempt
+from app.auth.passwords import services_reset
+from app.auth.sessions import services_sessions
+from app.auth.sign_in import services_login
+from app.auth.sign_in.services_login import PasswordAttempt
 from app.core import hashing
 from app.core.actor import Actor
 from app.core.db import session

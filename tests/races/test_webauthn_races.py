@@ -14,14 +14,9 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from app.auth import (
-    services_mfa_verify,
-    services_passkey,
-    services_webauthn,
-    services_webauthn_challenges,
-    services_webauthn_register,
-)
+from app.auth import services_webauthn
 from app.auth.errors import CodeInvalid, PasskeyRefused
+from app.auth.mfa import services_mfa_verify
 from app.auth.models import (
     IAMAuthSession,
     IAMMfaMethod,
@@ -29,11 +24,16 @@ from app.auth.models import (
     IAMWebauthnChallenge,
     IAMWebauthnCredential,
 )
-from app.auth.services_gate import Entry
 from app.auth.services_mfa import SIGN_IN
-from app.auth.services_webauthn_challenges import PASSKEY, Bound
-from app.auth.services_webauthn_register import Checked
-from app.auth.webauthn_parsing import read_assertion, read_registration
+from app.auth.sign_in.services_gate import Entry
+from app.auth.webauthn import (
+    services_passkey,
+    services_webauthn_challenges,
+    services_webauthn_register,
+)
+from app.auth.webauthn.services_webauthn_challenges import PASSKEY, Bound
+from app.auth.webauthn.services_webauthn_register import Checked
+from app.auth.webauthn.webauthn_parsing import read_assertion, read_registration
 from app.core.actor import Actor
 from app.core.db import session, transaction
 from app.risk.models import IAMDevice

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from fido2 import cbor
-from fido2.cose import ES256, ES384, ES512, PS256, RS256, CoseKey, EdDSA
+from fido2 import cbor, cose
+from fido2.cose import CoseKey
 
-from app.auth.webauthn_parsing import decode, encode
+from app.auth.webauthn.webauthn_parsing import decode, encode
 from app.core import rng
 
 ORIGIN, RP_ID = "http://localhost", "localhost"
@@ -38,18 +38,16 @@ def new_key(algorithm: int = -7) -> tuple[CoseKey, Sign]:
     """Return a fresh public key in COSE form, and what signs with its other half."""
     if algorithm == -8:
         edwards = ed25519.Ed25519PrivateKey.generate()
-        return EdDSA.from_cryptography_key(edwards.public_key()), edwards.sign
+        return _cose("EdDSA", edwards.public_key()), edwards.sign
     if algorithm in (-257, -37):
         return rsa_key(2048, algorithm)
     kind, curve, hashed = {
-        -7: (ES256, ec.SECP256R1(), hashes.SHA256()),
-        -35: (ES384, ec.SECP384R1(), hashes.SHA384()),
-        -36: (ES512, ec.SECP521R1(), hashes.SHA512()),
+        -7: ("ES256", ec.SECP256R1(), hashes.SHA256()),
+        -35: ("ES384", ec.SECP384R1(), hashes.SHA384()),
+        -36: ("ES512", ec.SECP521R1(), hashes.SHA512()),
     }[algorithm]
     key = ec.generate_private_key(curve)
-    return kind.from_cryptography_key(key.public_key()), lambda text: key.sign(
-        text, ec.ECDSA(hashed)
-    )
+    return _cose(kind, key.public_key()), lambda text: key.sign(text, ec.ECDSA(hashed))
 
 
 def rsa_key(bits: int, algorithm: int = -257) -> tuple[CoseKey, Sign]:
@@ -57,12 +55,16 @@ def rsa_key(bits: int, algorithm: int = -257) -> tuple[CoseKey, Sign]:
     key = rsa.generate_private_key(65537, bits)
     if algorithm == -37:
         pss = padding.PSS(padding.MGF1(_SHA256), padding.PSS.DIGEST_LENGTH)
-        return PS256.from_cryptography_key(key.public_key()), lambda text: key.sign(
-            text, pss, _SHA256
-        )
-    return RS256.from_cryptography_key(key.public_key()), lambda text: key.sign(
+        return _cose("PS256", key.public_key()), lambda text: key.sign(text, pss, _SHA256)
+    return _cose("RS256", key.public_key()), lambda text: key.sign(
         text, padding.PKCS1v15(), _SHA256
     )
+
+
+def _cose(name: str, public_key: Any) -> CoseKey:
+    kind: Any = getattr(cose, name)  # fido2 leaves these untyped
+    found: CoseKey = kind.from_cryptography_key(public_key)
+    return found
 
 
 @dataclass
@@ -158,12 +160,13 @@ class Authenticator:
 
     def _data(self, rp_id: str, always: int, lies: dict[str, Any], attested: bytes = b"") -> bytes:
         flags = UP | always | (UV if self.verifies else 0) | (BE | BS if self.synced else 0)
-        return (
+        data: bytes = (
             hashlib.sha256(lies.pop("rp_id", rp_id).encode()).digest()
             + struct.pack(">BI", lies.pop("flags", flags) | always, lies.pop("sign_count", 0))
             + attested
             + lies.pop("trailing", b"")
         )
+        return data
 
     def _credential(
         self, key: Key, response: dict[str, Any], results: dict[str, Any]

@@ -51,9 +51,7 @@ def sign_in(client: FlaskClient, device: Authenticator, **lies: Any) -> Any:
 
 def confirm(client: FlaskClient, device: Authenticator, flow: str = "mfa", **lies: Any) -> Any:
     """Use a key as second step, of a sign-in or before something sensitive."""
-    body = {
-        "flow": flow,
-        **{name: lies.pop(name) for name in ("purpose", "next") if name in lies},
-    }
+    body: dict[str, Any] = {"flow": flow}
+    body |= {name: lies.pop(name) for name in ("purpose", "next") if name in lies}
     asked = options(client, "login/options", body)
     return send(client, "login/verify", {**body, "credential": device.get(asked, **lies)})

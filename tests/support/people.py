@@ -7,9 +7,10 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from app.auth import services_recovery_codes, services_webauthn_register
+from app.auth.mfa import services_recovery_codes
 from app.auth.models import IAMMfaMethod, IAMUserAccount
-from app.auth.webauthn_parsing import read_registration
+from app.auth.webauthn import services_webauthn_register
+from app.auth.webauthn.webauthn_parsing import read_registration
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction

@@ -15,8 +15,8 @@ from ...core import rng
 from ...core.crypto import keyring, same
 from ...core.db import session
 from ..errors import CodeInvalid
+from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMMfaChallenge
-from ..settings_mfa import MfaSettings
 from .attempt import Attempt, six_digits
 
 _DIGITS = 6

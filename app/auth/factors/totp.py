@@ -19,8 +19,8 @@ from ...core.crypto import keyring, same
 from ...core.db import session
 from ...core.i18n import _
 from ..errors import CodeInvalid
+from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMMfaMethod
-from ..settings_mfa import MfaSettings
 from .attempt import ENROL, Attempt, six_digits
 
 STEP_SECONDS = 30

@@ -14,12 +14,12 @@ from ...core.db import session
 from ...core.errors import BadRequest
 from ...core.i18n import _
 from ...tenancy.services_settings import effective
-from .. import services_webauthn_challenges, services_webauthn_use
 from ..errors import CloneRefused, CodeInvalid, PasskeyRefused
 from ..models import IAMUserAccount, IAMWebauthnCredential
-from ..settings_webauthn import WebauthnSettings
-from ..webauthn_checks import Used, check_owner, verify_assertion
-from ..webauthn_parsing import Assertion, credential_digest, read_assertion_text
+from ..webauthn import services_webauthn_challenges, services_webauthn_use
+from ..webauthn.settings_webauthn import WebauthnSettings
+from ..webauthn.webauthn_checks import Used, check_owner, verify_assertion
+from ..webauthn.webauthn_parsing import Assertion, credential_digest, read_assertion_text
 from .attempt import Attempt, Reached
 
 

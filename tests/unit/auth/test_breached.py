@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from app.auth.breached import BreachCheckUnavailable, times_breached
+from app.auth.passwords.breached import BreachCheckUnavailable, times_breached
 from app.core.errors import InvalidInput, UpstreamFailed
 from tests.support.breach_server import BreachServer, corpus_digest
 

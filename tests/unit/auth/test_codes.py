@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from app.auth import services_codes
 from app.auth.errors import CodeDead, CodeInvalid
 from app.auth.models import IAMActionToken
-from app.auth.services_codes import EMAIL_CHANGE, VERIFY_EMAIL
+from app.auth.sign_in import services_codes
+from app.auth.sign_in.services_codes import EMAIL_CHANGE, VERIFY_EMAIL
 from app.core import clock
 from app.core.db import session, transaction
 from app.core.errors import TooManyAttempts

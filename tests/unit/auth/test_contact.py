@@ -8,22 +8,21 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from app.auth import (
+from app.auth.accounts import (
     services_account_status,
     services_accounts,
-    services_codes,
     services_contact,
     services_contact_undo,
-    services_links,
-    services_recovery_codes,
-    services_reset,
-    services_sessions,
 )
+from app.auth.accounts.errors_accounts import IdentityTaken
 from app.auth.errors import CodeInvalid, LinkInvalid
-from app.auth.errors_accounts import IdentityTaken
+from app.auth.mfa import services_recovery_codes
 from app.auth.models import IAMActionToken, IAMMfaMethod, IAMRecoveryCode
-from app.auth.services_codes import EMAIL_CHANGE, PHONE_CHANGE
-from app.auth.services_links import EMAIL_UNDO
+from app.auth.passwords import services_links, services_reset
+from app.auth.passwords.services_links import EMAIL_UNDO
+from app.auth.sessions import services_sessions
+from app.auth.sign_in import services_codes
+from app.auth.sign_in.services_codes import EMAIL_CHANGE, PHONE_CHANGE
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction

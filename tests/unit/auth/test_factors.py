@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.auth.errors import CodeInvalid
 from app.auth.factors import Attempt, recovery_code, sent_code, totp
 from app.auth.factors.attempt import compact, six_digits
-from app.auth.settings_mfa import MfaSettings, findings
+from app.auth.mfa.settings_mfa import MfaSettings, findings
 from app.core import clock, rng
 from app.core.crypto import DecryptionFailed
 from app.core.errors import Misconfigured

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.auth.account_fields import clean_fields
+from app.auth.accounts.account_fields import clean_fields
 from app.auth.identity import (
     canonical_email,
     canonical_username,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zxcvbn import matching
 
-from app.auth.password_rules import (
+from app.auth.passwords.password_rules import (
     TOP,
     PasswordPolicy,
     expand_words,
@@ -20,7 +20,7 @@ from app.auth.password_rules import (
     strength,
     violations,
 )
-from app.auth.settings_password import PasswordSettings, check, findings
+from app.auth.passwords.settings_password import PasswordSettings, check, findings
 from app.core.errors import Misconfigured
 from app.core.hashing import meets_floor
 

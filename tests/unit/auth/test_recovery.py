@@ -10,17 +10,28 @@ import pytest
 from flask import Flask
 from pydantic import ValidationError
 
-from app.auth import (
+from app.auth.models import IAMRecoveryRequest, IAMUserAccount
+from app.auth.recovery import (
     services_recovery,
     services_recovery_decisions,
     services_recovery_links,
     services_recovery_notices,
     services_recovery_rows,
 )
-from app.auth.errors_recovery import RecoveryClosed, RecoveryUnreachable, SecondPersonNeeded
-from app.auth.models import IAMRecoveryRequest, IAMUserAccount
-from app.auth.services_recovery_rows import APPROVAL, CANCELLED, EXPIRED, OPEN, PROOFS, WAITING
-from app.auth.settings_recovery import RecoverySettings, findings
+from app.auth.recovery.errors_recovery import (
+    RecoveryClosed,
+    RecoveryUnreachable,
+    SecondPersonNeeded,
+)
+from app.auth.recovery.services_recovery_rows import (
+    APPROVAL,
+    CANCELLED,
+    EXPIRED,
+    OPEN,
+    PROOFS,
+    WAITING,
+)
+from app.auth.recovery.settings_recovery import RecoverySettings, findings
 from app.core import clock
 from app.core.actor import Actor
 from app.core.crypto import token_digest

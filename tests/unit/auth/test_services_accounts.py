@@ -7,9 +7,8 @@ import threading
 import pytest
 from sqlalchemy import event, func, select
 
-from app.auth import services_accounts as accounts
-from app.auth import services_session_lookup, services_sessions
-from app.auth.errors_accounts import AccountState, IdentityTaken, OwnAccount
+from app.auth.accounts import services_accounts as accounts
+from app.auth.accounts.errors_accounts import AccountState, IdentityTaken, OwnAccount
 from app.auth.models import (
     IAMActionToken,
     IAMAuthSession,
@@ -22,6 +21,7 @@ from app.auth.models import (
     IAMUserAccount,
     IAMUserRole,
 )
+from app.auth.sessions import services_session_lookup, services_sessions
 from app.authz import services_rbac
 from app.authz.errors import LastAdministrator, RightsExceeded
 from app.core import clock, signals

@@ -14,19 +14,18 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.auth import (
+from app.auth import services_mfa
+from app.auth.errors import CodeInvalid
+from app.auth.mfa import (
     services_factors,
-    services_mfa,
     services_mfa_changes,
     services_mfa_enrol,
     services_mfa_verify,
     services_recovery_codes,
-    services_session_lookup,
-    services_sessions,
 )
-from app.auth.errors import CodeInvalid
+from app.auth.mfa.settings_mfa import MfaSettings
 from app.auth.models import IAMMfaChallenge, IAMMfaMethod, IAMRecoveryCode, IAMUserAccount
-from app.auth.settings_mfa import MfaSettings
+from app.auth.sessions import services_session_lookup, services_sessions
 from app.core import clock
 from app.core.actor import Actor
 from app.core.crypto import DecryptionFailed, keyring

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from app.auth import aaguids
 from app.auth.errors import PasskeyRefused
-from app.auth.webauthn_attestation import check_attestation, load_roots
-from app.auth.webauthn_parsing import Registration, encode, read_registration
+from app.auth.webauthn import aaguids
+from app.auth.webauthn.webauthn_attestation import check_attestation, load_roots
+from app.auth.webauthn.webauthn_parsing import Registration, encode, read_registration
 from tests.support.authenticator import AAGUID, Authenticator, Maker, by_itself, none
 
 CREATE = {

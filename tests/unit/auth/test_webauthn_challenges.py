@@ -9,9 +9,9 @@ from uuid import UUID
 
 import pytest
 
-from app.auth import services_webauthn_challenges as challenges
 from app.auth.models import IAMWebauthnChallenge
-from app.auth.services_webauthn_challenges import PASSKEY, REGISTER, Bound
+from app.auth.webauthn import services_webauthn_challenges as challenges
+from app.auth.webauthn.services_webauthn_challenges import PASSKEY, REGISTER, Bound
 from app.core import clock
 from app.core.db import transaction
 from app.core.ids import new_id

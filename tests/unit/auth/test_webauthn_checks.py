@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.auth.errors import PasskeyRefused
-from app.auth.webauthn_checks import (
+from app.auth.webauthn.webauthn_checks import (
     Expected,
     KnownKey,
     Used,
@@ -17,8 +17,8 @@ from app.auth.webauthn_checks import (
     verify_assertion,
     verify_registration,
 )
-from app.auth.webauthn_keys import ALGORITHMS, check_key, encode_key
-from app.auth.webauthn_parsing import encode, read_assertion, read_registration
+from app.auth.webauthn.webauthn_keys import ALGORITHMS, check_key, encode_key
+from app.auth.webauthn.webauthn_parsing import encode, read_assertion, read_registration
 from tests.support.authenticator import BE, BS, UP, UV, Authenticator, new_key, rsa_key
 
 CHALLENGE, HANDLE = b"c" * 32, b"h" * 64

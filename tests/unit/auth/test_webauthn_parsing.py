@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth.errors import PasskeyMalformed
-from app.auth.webauthn_parsing import (
+from app.auth.webauthn.webauthn_parsing import (
     decode,
     encode,
     read_assertion,

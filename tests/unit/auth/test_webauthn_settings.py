@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.auth.relying_party import relying_party
 from app.auth.settings import AuthSettings
-from app.auth.settings_webauthn import WebauthnSettings, findings, origin_of
+from app.auth.webauthn.relying_party import relying_party
+from app.auth.webauthn.settings_webauthn import WebauthnSettings, findings, origin_of
 from app.core.db import transaction
 from app.core.errors import BadRequest, InvalidInput, Misconfigured
 from app.tenancy import services_settings

@@ -17,16 +17,16 @@ import pytest
 from cryptography import x509
 
 from app.auth.errors import PasskeyRefused
-from app.auth.webauthn_attestation import check_attestation
-from app.auth.webauthn_checks import (
+from app.auth.webauthn.webauthn_attestation import check_attestation
+from app.auth.webauthn.webauthn_checks import (
     Expected,
     KnownKey,
     Used,
     verify_assertion,
     verify_registration,
 )
-from app.auth.webauthn_keys import encode_key
-from app.auth.webauthn_parsing import (
+from app.auth.webauthn.webauthn_keys import encode_key
+from app.auth.webauthn.webauthn_parsing import (
     Assertion,
     Registration,
     encode,

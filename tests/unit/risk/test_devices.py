@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from app.auth.services_login_rows import find_by_id
+from app.auth.sign_in.services_login_rows import find_by_id
 from app.core import clock
 from app.core.actor import Actor
 from app.core.crypto import keyring
