@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from sqlalchemy import select
 
+from app.auth.mfa import services_mfa_changes, services_mfa_enrol
 from app.auth.models import IAMAuthSession, IAMTenant, IAMUserAccount
 from app.auth.settings import AuthSettings
 from app.auth.sign_in import services_gate
 from app.auth.sign_in.services_gate import Shown
 from app.auth.sign_in.settings_sign_in import SignInSettings
+from app.core import hashing
+from app.core.actor import system_actor
 from app.core.db import session, transaction
-from app.core.scoping import unscoped
+from app.core.scoping import tenant_scope, unscoped
 from tests.conftest import csrf_of, post, totp_code
+from tests.support.people import load
 from tests.support.producers import PRODUCERS, where
 from tests.support.recovery import change
 from tests.support.settings import changed
@@ -218,3 +224,46 @@ def test_the_account_is_compared_as_it_was_read(app, scoped, make_user):
             assert not rows.hold(account)
     with unscoped("tests look at every tenant"):
         assert session().scalar(select(IAMUserAccount.last_login_at)) is not None
+
+
+@pytest.mark.parametrize("change_of_factors", ["all are lost", "the first is enrolled"])
+def test_at_453_a_sign_in_under_way_does_not_outlive_a_change_of_factors(
+    app, client, make_user, tenant, monkeypatch, change_of_factors
+):
+    """What the gate is about to decide by is read before the hash, and compared after it."""
+    lost = change_of_factors == "all are lost"
+    person = make_user("ann", mfa="totp" if lost else None)
+    meanwhile = _lose_factors if lost else _enrol_totp
+    verify = hashing.PasswordHasher.verify
+
+    def slow(self, *arguments):
+        found = verify(self, *arguments)
+        monkeypatch.setattr(hashing.PasswordHasher, "verify", verify)
+        worker = threading.Thread(target=meanwhile, args=(app, tenant, person))
+        worker.start()
+        worker.join()
+        return found
+
+    monkeypatch.setattr(hashing.PasswordHasher, "verify", slow)
+    form = {"username": "ann", "password": person.password}
+    assert post(client, "/auth/login", form).status_code == 401
+    assert not is_signed_in(client)
+    assert post(client, "/auth/login", form).headers["Location"] == (ENROL if lost else MFA)
+
+
+def _lose_factors(app, tenant, person):
+    with app.app_context(), tenant_scope(tenant), transaction():
+        services_mfa_changes.reset_factors(load(person.id), actor=system_actor(tenant))
+
+
+def _enrol_totp(app, tenant, person):
+    actor = system_actor(tenant)
+    with app.app_context(), tenant_scope(tenant):
+        with transaction():
+            row = services_mfa_enrol.begin_totp(load(person.id), session_id=None, actor=actor)
+            setup = services_mfa_enrol.totp_setup(load(person.id), row, session_id=None)
+        attempt = services_mfa_enrol.begin_confirmation(
+            load(person.id), "totp", totp_code(setup.secret), session_id=None, actor=actor
+        )
+        with transaction():
+            services_mfa_enrol.confirm(load(person.id), attempt, actor=actor)

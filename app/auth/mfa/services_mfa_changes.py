@@ -13,6 +13,7 @@ from sqlalchemy import delete
 
 from ...audit import events
 from ...audit.services_audit import record
+from ...authz import services_rbac
 from ...core import clock, signals
 from ...core.actor import Actor
 from ...core.db import after_commit, session
@@ -72,6 +73,7 @@ def remove(user: IAMUserAccount, method_id: UUID | None, *, policy: str, actor: 
     if not rest:
         services_recovery_codes.remove_all(user)
     services_devices.end_trust(user.id)
+    _outdate_sign_ins(user)
     record(
         events.MFA_REMOVED,
         resource=("mfa_method", row.id),
@@ -116,11 +118,17 @@ def strip(user: IAMUserAccount, *, actor: Actor) -> list[str]:
     services_recovery_codes.remove_all(user)
     services_devices.end_trust(user.id)
     user.mfa_enrolment_due = user.mfa_enrolment_due or bool(names)
+    _outdate_sign_ins(user)
     # Counters belong to the authenticators that are gone (NIST SP 800-63B-4 3.2.2).
     scopes = [(user.id,), (user.id, ENROL), *((user.id, name) for name in factors().names())]
     services_limits.clear_all([bucket("mfa", *keys, actor=actor) for keys in scopes])
     _announce(user.id, "all", "reset")
     return names
+
+
+def _outdate_sign_ins(user: IAMUserAccount) -> None:
+    # A sign-in under way has looked at the factors as they were: it is refused (AT-453).
+    services_rbac.bump_user(user.id)
 
 
 def _drop_key(method_id: UUID) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, delete, func, or_, select, update
 
 from ...audit import events
 from ...audit.services_audit import record
+from ...authz import services_rbac
 from ...core import clock, signals
 from ...core.actor import Actor
 from ...core.crypto import keyring
@@ -196,6 +197,7 @@ def settle(
     _ask_for_it(row)
     services_devices.end_trust(user.id)
     user.mfa_enrolment_due = False
+    services_rbac.bump_user(user.id)  # a sign-in under way saw no factor yet: it is refused
     ended = _end_others(user, session_id, actor)
     codes = services_recovery_codes.create_first(user, actor=actor)
     record(events.MFA_ENROLLED, resource=row, subject_id=user.id, actor=actor,

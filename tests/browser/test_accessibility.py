@@ -1,0 +1,89 @@
+"""Every page under axe, in the light and the dark scheme: no violation of WCAG A or AA (N1)."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from app.auth.sign_in.settings_sign_in import SignInSettings
+from app.risk.settings import RiskSettings
+from tests.support.chromium import emulate_colour_scheme
+from tests.support.pages import fill, send, sign_in
+from tests.support.settings import changed
+
+pytestmark = pytest.mark.browser
+AXE = (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+# This axe is older than the autofill word `webauthn` of the sign-in form (HTML, 4.10.18.7.1).
+RUN = """
+const done = arguments[arguments.length - 1];
+axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
+                   rules: {"autocomplete-valid": {enabled: false}}})
+   .then(found => done(found.violations.map(
+     item => item.id + ": " + item.nodes.map(node => node.target.join(" ")).join(", "))));
+"""
+ANYBODY = ("/auth/login", "/auth/login/link", "/auth/password/forgot", "/auth/signed-out")
+PENDING = ("/auth/mfa/verify", "/auth/mfa/choose", "/auth/recovery")
+OWN = (
+    "", "/email", "/phone", "/security", "/security/password", "/security/passkey",
+    "/security/totp", "/security/email", "/security/phone", "/sessions", "/devices",
+)  # fmt: skip
+ADMIN = (
+    "", "/users", "/users/new", "/roles", "/roles/new", "/sessions", "/recovery", "/audit/logs",
+)  # fmt: skip
+LINKS = {"SIGN_IN_LINK_ENABLED": True, "SIGN_IN_CODE_EMAIL_ENABLED": True}
+
+
+@pytest.fixture(autouse=True)
+def everything(served: Any) -> Any:
+    """Switch on what adds to a page."""
+    with (
+        changed(served.app, SignInSettings, **LINKS),
+        changed(served.app, RiskSettings, DEVICE_TRUST_DAYS=30),
+    ):
+        yield
+
+
+def faults(browser: Any, served: Any, paths: tuple[str, ...], under: str = "") -> list[str]:
+    """Return what axe finds on pages, in both schemes."""
+    found = []
+    for path in paths:
+        for scheme in ("light", "dark"):
+            emulate_colour_scheme(browser, scheme)
+            browser.get(served.url + under + path)
+            assert browser.current_url == served.url + under + path, browser.current_url
+            browser.execute_script(AXE)
+            seen = browser.execute_async_script(RUN)
+            found += [f"{under}{path} ({scheme}) {item}" for item in seen]
+    return found
+
+
+def test_n1_what_anybody_sees(served: Any, browser: Any) -> None:
+    assert faults(browser, served, ANYBODY) == []
+
+
+def test_n1_what_a_pending_sign_in_sees(served: Any, browser: Any, make_user: Any) -> None:
+    ann = make_user("ann", mfa="totp")
+    browser.get(f"{served.url}/auth/login")
+    fill(browser, username="ann", password=ann.password)
+    send(browser)
+    assert faults(browser, served, PENDING) == []
+
+
+def test_n1_what_a_person_sees(served: Any, browser: Any, make_user: Any) -> None:
+    sign_in(browser, served.url, make_user("ann", mfa="totp"))
+    assert faults(browser, served, OWN, "/account") == []
+
+
+def test_n1_what_an_administrator_sees(served: Any, browser: Any, make_user: Any) -> None:
+    ann = make_user("ann")
+    sign_in(browser, served.url, make_user("root", roles=["tenant_admin"], mfa="totp"))
+    assert faults(browser, served, (*ADMIN, f"/users/{ann.id}"), "/admin") == []
+
+
+def test_n1_axe_finds_what_is_wrong(served: Any, browser: Any) -> None:
+    browser.get(f"{served.url}/auth/login")
+    browser.execute_script("document.querySelector('label').remove()")
+    browser.execute_script(AXE)
+    assert any(item.startswith("label:") for item in browser.execute_async_script(RUN))
