@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from .auth.accounts import services_account_status, services_accounts, services_directory
 from .auth.identity import canonical_username
@@ -21,9 +25,10 @@ from .checks import run_checks
 from .core import clock, crypto, hashing
 from .core import migrations as schema_migrations
 from .core.actor import Actor, system_actor
+from .core.checks import Finding
 from .core.db import engine, session, transaction
-from .core.errors import IAMError
-from .core.runtime import state
+from .core.errors import IAMError, Misconfigured
+from .core.runtime import CoreSettings, state
 from .core.schema import render_mysql_schema
 from .core.scoping import tenant_scope
 from .generate import outputs, settings_table
@@ -34,11 +39,30 @@ from .tenancy.services_tenants import default_tenant_id, ensure_default_tenant
 
 iam_cli = AppGroup("iam", help="Identity and access management.")
 CLI = "command line"
+_LOOKS = {"check", "settings", "schema"}
 
 
 def install(app: Flask) -> None:
     """Add the commands to an app's `flask` command."""
     app.cli.add_command(iam_cli)
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """Under the `flask` command tell why a start is refused, rather than show a traceback."""
+    try:
+        yield
+    except Misconfigured as refusal:
+        if click.get_current_context(silent=True) is None:
+            raise
+        raise click.ClickException(str(refusal)) from None
+
+
+def only_looks() -> bool:
+    """Return whether this process runs a command that must load what production refuses."""
+    if click.get_current_context(silent=True) is None:
+        return False
+    return any(group == "iam" and name in _LOOKS for group, name in pairwise(sys.argv))
 
 
 def _actor() -> Actor:
@@ -116,16 +140,25 @@ def seed_demo() -> None:
 def check(deploy: bool) -> None:
     """Look for settings that are missing, weak or contradictory."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    findings = list(run_checks(app))
+    database = list(_database_findings())
+    findings = [*run_checks(app), *database]
     for finding in findings:
         click.echo(f"{finding.id:<10} {finding.text}")
-    pending = not schema_migrations.is_current(engine())
-    if pending:
-        click.echo("iam.E010   the database is not up to date: run `flask iam init-db`")
     errors = [item for item in findings if item.is_error]
-    click.echo(f"{len(errors) + pending} errors, {len(findings) - len(errors)} warnings")
-    if pending or (deploy and errors):
+    click.echo(f"{len(errors)} errors, {len(findings) - len(errors)} warnings")
+    if errors:
+        click.echo("Next       docs/reference/settings.md; `flask iam settings` lists what is set")
+    refused = deploy or state().section(CoreSettings).IAM_ENV == "production"
+    if database or (refused and errors):
         sys.exit(1)
+
+
+def _database_findings() -> Iterator[Finding]:
+    try:
+        if not schema_migrations.is_current(engine()):
+            yield Finding("iam.E010", "the database is not up to date: run `flask iam init-db`")
+    except OperationalError:
+        yield Finding("iam.E011", "the database cannot be reached: see DATABASE_URL")
 
 
 @iam_cli.command("settings")

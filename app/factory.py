@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from flask import Flask, current_app, url_for
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from . import cli
 from .auth.security import public
 from .auth.web import http_errors, pages
 from .config import CONFIGURATIONS
@@ -22,6 +23,7 @@ from .iam import IAM
 NAME = "iam"
 
 
+@cli.said_plainly()
 def create_app(config: str | Mapping[str, Any] | None = None) -> Flask:
     """Return the stand-alone service.
 

@@ -57,6 +57,7 @@ class IAM:
         if app is not None:
             self.init_app(app)
 
+    @cli.said_plainly()
     def init_app(self, app: Flask) -> None:
         """Install into `app`. Raises Misconfigured with a sentence naming the setting."""
         settings = load_settings(app)
@@ -195,6 +196,8 @@ def _finish(response: Response) -> Response:
 
 
 def _start(app: Flask, core: CoreSettings) -> None:
+    if cli.only_looks():  # `flask iam check` tells what is wrong; nothing is served
+        return
     findings = list(run_checks(app))
     for finding in findings:
         if core.IAM_ENV == "production":

@@ -266,6 +266,8 @@ CREATE TABLE iam_device (
 	CONSTRAINT fk_iam_device_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
+CREATE INDEX ix_iam_device_browser ON iam_device (browser_digest, generation);
+
 -- An enrolled second factor; it counts once `confirmed_at` is set.
 CREATE TABLE iam_mfa_method (
 	id BINARY(16) NOT NULL,

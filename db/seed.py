@@ -49,6 +49,7 @@ class Person:
 
 PEOPLE = (
     Person("admin", "Ada", "Lovelace", "tenant_admin", "tenant_admin", totp=True),
+    Person("manager", "Katherine", "Johnson", "user_manager", "end_user", totp=True),
     Person("auditor", "Grace", "Hopper", "auditor", "end_user", totp=True),
     Person("viewer", "Alan", "Turing", "viewer", "end_user", totp=False),
     Person("partner_admin", "Mary", "Jackson", "partner_admin", "partner_admin", totp=True),

@@ -149,10 +149,14 @@ PHONE_CHANGE_REQUESTED = _declare(
 )
 PHONE_CHANGED = _declare("PHONE_CHANGED", WARNING, "A person changed their phone number.")
 PHONE_VERIFIED = _declare("PHONE_VERIFIED", NOTICE, "A person confirmed their phone number.")
+EMAIL_CHANGE_DISPUTED = _declare(
+    "EMAIL_CHANGE_DISPUTED", CRITICAL,
+    "A change of address was disputed; the account is locked until an administrator decides.",
+)  # fmt: skip
 PHONE_DOUBTED = _declare("PHONE_DOUBTED", NOTICE, "A phone number must be confirmed again.")
 PHONE_REMOVED = _declare("PHONE_REMOVED", WARNING, "A person removed their phone number.")
 RECOVERY_OPENED = _declare(
-    "RECOVERY_OPENED", WARNING, "The recovery of an account was asked for.", "reason"
+    "RECOVERY_OPENED", WARNING, "The recovery of an account was asked for.", "reason", "amr"
 )
 RECOVERY_PROVED = _declare(
     "RECOVERY_PROVED", NOTICE, "A channel was proved for the recovery of an account.", "channel"

@@ -17,7 +17,7 @@ class CodeInvalid(NotAuthenticated):
     """A second-factor code was refused."""
 
     code = "mfa.code_invalid"
-    title = N_("That code is not right, or it was used before. Try the newest one.")
+    title = N_("That code is not right, or it was used before.")
 
 
 class CodeDead(CodeInvalid):

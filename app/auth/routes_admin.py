@@ -12,7 +12,7 @@ from .accounts import routes_admin_actions, routes_admin_users, services_account
 from .accounts.admin_pages import admin_bp as bp
 from .mfa.services_factors import label_of
 from .recovery import routes_admin_recovery
-from .security import requires_permission
+from .security import can, requires_permission
 from .sessions import routes_admin_sessions, services_session_admin
 from .web.pages import render
 
@@ -41,6 +41,7 @@ def dashboard() -> Response:
         sign_ins=[_column(day) for day in days],
         factors=_factors(),
         protected=services_accounts.count_protected(),
+        recoveries=services_accounts.count_undecided() if can("recovery:read") else None,
     )
 
 

@@ -123,8 +123,7 @@ def step_up() -> BaseResponse:
     if services_factors.ways(who.user, who.minimum):
         return redirect_to("iam_mfa.verify", **who.place)
     if who.minimum != AAL1 or who.user.password_hash is None:
-        flash(_("This needs a stronger second step. Please add one first."), "warn")
-        return redirect_to("iam_account.security")
+        return _add_factor_first(who)
     if request.method != "POST":
         form = StepUpPasswordForm(formdata=None, purpose=who.purpose, next=who.next_url)
         return _password_page(who, form)
@@ -139,6 +138,14 @@ def step_up() -> BaseResponse:
         return _password_page(who, form, 401)
     keep_session(signed)
     return redirect_url(landing(who.next_url))
+
+
+def _add_factor_first(who: Asked) -> BaseResponse:
+    if services_factors.mfa_state(who.user.id).any_active:
+        flash(_("This needs a stronger second step. Please add one first."), "warn")
+    else:
+        flash(_("This needs a second step. Please add one."), "warn")
+    return redirect_to("iam_account.security", next=who.next_url)
 
 
 @bp.get("/mfa/enrol")
@@ -275,6 +282,8 @@ def _verify_page(who: Asked, way: Way, form: VerifyForm, status: int = 200) -> R
 def _enrol_reason(person: Principal) -> str:
     if RECOVERY in person.amr:
         return _("Your old second steps are removed. Set up a new one to finish.")
+    if services_sessions.owner(person).mfa_enrolment_due:
+        return _("Your second steps were removed. Please set up a new one.")
     return _("Your organization asks for a second step.")
 
 

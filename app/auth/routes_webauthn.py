@@ -75,7 +75,7 @@ def register_verify() -> Response:
     with _malformed_recorded():
         body = json_object()
         answer = read_registration(body.get("credential"))
-        name = _text(body, "name") or ""
+        name, next_url = _text(body, "name") or "", safe_next(_text(body, "next"))
     checked = services_webauthn_register.check(
         place.user,
         answer,
@@ -93,7 +93,7 @@ def register_verify() -> Response:
     )
     codes = {"action": url_for("iam_webauthn.register_codes"), "sealed": sealed}
     return jsonify(
-        next=way_on(signed) if place.signing_in else place.cancel_url,
+        next=way_on(signed) if place.signing_in else next_url or place.cancel_url,
         codes=codes if sealed else None,
         csrf_token=csrf.token(),
     )
@@ -109,7 +109,8 @@ def register_codes() -> Response:
         raise NotAuthenticated
     codes = services_recovery_codes.unseal(request.form.get("sealed", ""), person.user_id)
     pending = not person.is_authenticated
-    next_url = person.next_url if pending else url_for("iam_account.security")
+    wanted = safe_next(request.form.get("next")) or url_for("iam_account.security")
+    next_url = person.next_url if pending else wanted
     return recovery_codes_page(person.user_id, codes, next_url, pending=pending)
 
 

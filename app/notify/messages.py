@@ -94,8 +94,7 @@ def otp_code(
         brand=brand,
         paragraphs=[_("Use this code to %(what)s. It works for %(minutes)s minutes, once.",
                       what=what, minutes=minutes)],
-        closing=[_("Nobody from %(brand)s will ask for it. If you did not ask for a code, "
-                   "you need not do anything.", brand=brand)],
+        closing=[f"{_('Nobody from %(brand)s will ask for it.', brand=brand)} {_unasked(purpose)}"],
         code=code,
     )  # fmt: skip
 
@@ -240,6 +239,7 @@ def account_suspended(recipient: str, *, brand: str, at: datetime) -> Message:
         "account_suspended", recipient, brand=brand, at=at, link=None,
         heading=_("Your account was suspended"),
         text=_("An administrator suspended your account. Please contact them to learn why."),
+        closing=[],
     )  # fmt: skip
 
 
@@ -254,6 +254,17 @@ def _purpose_text(purpose: str) -> str:
         "recovery": _("get back into your account"),
     }
     return texts.get(purpose) or _("confirm that it is you")
+
+
+def _unasked(purpose: str) -> str:
+    # For these, whoever asked has passed the first step of a sign-in already.
+    texts = {
+        "verify_device": _("If you did not ask for a code, somebody may know your password: "
+                           "change it."),
+        "recovery": _("If you did not ask for a code, stop the recovery by the link in our other "
+                      "message, and change your password."),
+    }  # fmt: skip
+    return texts.get(purpose) or _("If you did not ask for a code, you need not do anything.")
 
 
 def _text_message(code: str, minutes: int, brand: str, what: str, host: str | None) -> str:
@@ -304,8 +315,13 @@ def notice(
     text: str,
     facts: Sequence[tuple[str, str]] = (),
     label: str = "",
+    **values: Any,
 ) -> Message:
-    """Return a mail that tells what happened; `label` names its link, by default an objection."""
+    """Return a mail that tells what happened.
+
+    `label` names its link, by default an objection; `closing` replaces the last lines.
+    """
+    values.setdefault("closing", [_("If this was you, you need not do anything.")])
     return mail(
         "notice",
         purpose,
@@ -315,9 +331,9 @@ def notice(
         heading=heading,
         paragraphs=[text],
         facts=[*facts, (_("Time"), f"{at:%Y-%m-%d %H:%M} UTC")],
-        closing=[_("If this was you, you need not do anything.")],
         link=_checked_link(link) if link else None,
         link_label=label or _("This was not me"),
+        **values,
     )
 
 

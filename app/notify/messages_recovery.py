@@ -23,8 +23,8 @@ def opened(recipient: str, *, brand: str, at: datetime, cancel: str, by_admin: b
                  "you can no longer confirm your sign-ins. Nothing is changed yet. "
                  "If that was not you, stop it.")  # fmt: skip
     else:
-        text = _("Somebody who knows your password said that they can no longer confirm their "
-                 "sign-ins, and asked to recover your account. Nothing is changed yet. "
+        text = _("Somebody who passed the first step of your sign-in said that they lost the "
+                 "second one, and asked to recover your account. Nothing is changed yet. "
                  "If that was not you, stop it and change your password.")  # fmt: skip
     return notice(
         OPENED, recipient, brand=brand, at=at, link=cancel,
@@ -64,6 +64,7 @@ def refused(recipient: str, *, brand: str, at: datetime, link: str | None = None
         REFUSED, recipient, brand=brand, at=at, link=link,
         heading=_("The recovery of your account was refused"),
         text=_("An administrator refused to recover your account. Nothing was changed."),
+        closing=[_("If you still need help, please call your helpdesk.")],
     )  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def cancelled(recipient: str, *, brand: str, at: datetime, link: str | None = No
         text=_("Nothing was changed. If you did not ask for the recovery, somebody else may know "
                "your password: change it."),
         label=_("Choose a new password"),
+        closing=[],
     )  # fmt: skip
 
 

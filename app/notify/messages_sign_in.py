@@ -47,6 +47,17 @@ def email_change_old(
     )  # fmt: skip
 
 
+def account_disputed(recipient: str, *, brand: str, at: datetime) -> Message:
+    """Return the notice that a disputed change of address has locked the account."""
+    return notice(
+        "account_disputed", recipient, brand=brand, at=at, link=None,
+        heading=_("Your account is locked"),
+        text=_("Somebody objected to a change of the e-mail address of your account. Ways to sign "
+               "in, or another address, were added lately, so nobody can sign in until an "
+               "administrator has looked. Please contact one."),
+    )  # fmt: skip
+
+
 def email_change_new(
     recipient: str, *, brand: str, at: datetime, link: str | None = None
 ) -> Message:

@@ -78,19 +78,20 @@ def enqueue(
     expires_at: datetime | None = None,
     provider: str | None = None,
     held: bool = False,
+    bounded: bool = False,
     actor: Actor,
 ) -> IAMOutbox:
     """Queue a message in the caller's transaction; it leaves after commit.
 
     The same `idempotency_key` yields the row already there. `provider` overrides
     the setting (a tenant's own). `held` keeps the row for the caller's `deliver_now`.
-    Raises what `check_send_caps` raises for SMS and WhatsApp.
+    `bounded` is that of `check_send_caps`, and for SMS and WhatsApp this raises what that raises.
     """
     known = _known(idempotency_key, actor)
     if known is not None:
         return known
     if message.channel != EMAIL:
-        canonical = check_send_caps(message.channel, message.recipient, actor)
+        canonical = check_send_caps(message.channel, message.recipient, actor, bounded=bounded)
         message = replace(message, recipient=canonical)
     row = _new_row(message, actor, held)
     row.user_id, row.expires_at, row.provider = user_id, expires_at, provider

@@ -35,6 +35,7 @@ class IAMDevice(TenantScoped, Base):
     __tablename__ = "iam_device"
     __table_args__ = (
         UniqueConstraint("tenant_id", "user_id", "browser_digest"),
+        Index("ix_iam_device_browser", "browser_digest", "generation"),
         UniqueConstraint("tenant_id", "id"),
         ForeignKeyConstraint(
             ["tenant_id", "user_id"], ["iam_user_account.tenant_id", "iam_user_account.id"]

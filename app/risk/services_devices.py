@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import ScalarSelect, Table, bindparam, func, select, update
 from ua_parser import parse
 
 from ..audit import events
@@ -53,6 +53,7 @@ _HOLD = (
     .with_for_update()
 )
 _REASON = "the actor's tenant is a parameter"
+_ANY_ACCOUNT = "a browser's cookie is one for every account and tenant that is used in it"
 _MOBILE = {"Android", "iOS", "Windows Phone"}
 
 
@@ -82,10 +83,19 @@ class Known(Protocol):
     @property
     def trusted_until(self) -> datetime | None: ...
 
+    @property
+    def newest(self) -> int: ...
+
 
 def new_cookie() -> str:
     """Return a signed cookie value for a browser that has none."""
     return _signed(rng.token(), 0)
+
+
+def new_browser() -> tuple[str, bytes]:
+    """Return a cookie for a browser that is to be told from all others, and its digest."""
+    secret = rng.token()
+    return _signed(secret, 0), token_digest(secret)
 
 
 def read_cookie(value: str | None) -> Browser | None:
@@ -103,10 +113,26 @@ def renewed_cookie(value: str | None, generation: int) -> str | None:
 def is_stale(device: Known, presented: int, at: datetime) -> bool:
     """Return whether a cookie of generation `presented` is a copy that was left behind.
 
-    Its holder, or somebody who copied it, has signed in to this account since, and longer
-    ago than a lost answer explains.
+    Its holder, or somebody who copied it, has signed in since, to this account or another,
+    and longer ago than a lost answer explains.
     """
-    return presented < device.generation and _is_due(device, at)
+    return presented < max(device.generation, device.newest) and _is_due(device, at)
+
+
+def newest_of_browser(digest: Any) -> ScalarSelect[int]:
+    """Return, as part of a statement, the newest generation that any account has seen."""
+    every = _D.alias("every_device")
+    found = select(func.coalesce(func.max(every.c.generation), 0))
+    return found.where(every.c.browser_digest == digest).scalar_subquery()
+
+
+_NEWEST = select(newest_of_browser(bindparam("browser", type_=_D.c.browser_digest.type)))
+
+
+def newest(browser: bytes) -> int:
+    """Return the newest generation of a browser's cookie that any account has seen."""
+    found = run_prepared(_NEWEST, {"browser": browser}, reason=_ANY_ACCOUNT)
+    return int(found.scalar_one())
 
 
 def is_trusted(device: Known, at: datetime, *, days: int) -> bool:
@@ -133,8 +159,7 @@ def rotate(device: Known, presented: int, at: datetime, actor: Actor) -> int | N
         "device": device.id,
         "same_generation": device.generation,
         "new_generation": new,
-        # No grace for the copy that remains where one was just found out.
-        "new_rotated_at": at if presented >= device.generation else None,
+        "new_rotated_at": at,
         "at": at,
         "ip": actor.ip,
     }

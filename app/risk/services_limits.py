@@ -122,6 +122,7 @@ def _policies(settings: RiskSettings) -> Mapping[str, Policy]:
         "reauth": streak,
         "mfa": streak,
         "code": streak,
+        "code.sign_in": replace(streak, ends=False),
         "password.absolute": Streak(ABSOLUTE_FAILURES, _FOREVER, _FOREVER),
         "login.ip": Window(settings.LOGIN_FAILURES_PER_IP, quarter),
         "login.tenant": Window(settings.LOGIN_FAILURES_PER_TENANT, quarter),

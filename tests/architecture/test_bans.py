@@ -90,6 +90,7 @@ UNSCOPED_BY_MODULE = {
     },
     "risk.services_devices": {
         "hold_trust": "the actor's tenant is a parameter",
+        "newest": "a browser's cookie is one for every account and tenant that is used in it",
         "rotate": "the actor's tenant is a parameter",
     },
     "risk.services_limits": {

@@ -6,11 +6,14 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.ui import WebDriverWait
 
 from app.auth.sign_in.settings_sign_in import SignInSettings
 from app.risk.settings import RiskSettings
-from tests.support.chromium import emulate_colour_scheme
+from tests.support.chromium import emulate_colour_scheme, set_viewport
 from tests.support.pages import fill, send, sign_in
+from tests.support.recovery import set_phone
 from tests.support.settings import changed
 
 pytestmark = pytest.mark.browser
@@ -53,9 +56,14 @@ def faults(browser: Any, served: Any, paths: tuple[str, ...], under: str = "") -
             emulate_colour_scheme(browser, scheme)
             browser.get(served.url + under + path)
             assert browser.current_url == served.url + under + path, browser.current_url
-            browser.execute_script(AXE)
-            seen = browser.execute_async_script(RUN)
-            found += [f"{under}{path} ({scheme}) {item}" for item in seen]
+            found += [f"{under}{path} ({scheme}) {item}" for item in faults_here(browser)]
+    return found
+
+
+def faults_here(browser: Any) -> list[str]:
+    """Return what axe finds on the page that is shown."""
+    browser.execute_script(AXE)
+    found: list[str] = browser.execute_async_script(RUN)
     return found
 
 
@@ -71,6 +79,35 @@ def test_n1_what_a_pending_sign_in_sees(served: Any, browser: Any, make_user: An
     assert faults(browser, served, PENDING) == []
 
 
+def test_n1_the_codes_of_a_recovery(served: Any, browser: Any, make_user: Any) -> None:
+    ann = make_user("ann", mfa="totp")
+    set_phone(ann)
+    browser.get(f"{served.url}/auth/login")
+    fill(browser, username="ann", password=ann.password)
+    send(browser)
+    browser.get(f"{served.url}/auth/recovery")
+    press(browser, "Begin the recovery")
+    press(browser, "Send the code by e-mail")
+    press(browser, "Send the code by text message")
+    assert faults(browser, served, ("/auth/recovery",)) == []
+    assert browser.switch_to.active_element.get_attribute("id") == "code-phone"
+    browser.find_element("id", "code-email").send_keys("00000x")
+    press(browser, "Check the code by e-mail")
+    field = browser.switch_to.active_element
+    assert field.get_attribute("id") == "code-email"
+    told = browser.find_element("id", field.get_attribute("aria-describedby"))
+    assert "That code is not right" in told.text
+    assert faults_here(browser) == []
+
+
+def press(browser: Any, name: str) -> None:
+    """Press the button of this name, as a screen reader tells it, and wait for the next page."""
+    buttons = browser.find_elements("css selector", "main button")
+    (button,) = [item for item in buttons if item.accessible_name == name]
+    button.click()
+    WebDriverWait(browser, 5).until(staleness_of(button))
+
+
 def test_n1_what_a_person_sees(served: Any, browser: Any, make_user: Any) -> None:
     sign_in(browser, served.url, make_user("ann", mfa="totp"))
     assert faults(browser, served, OWN, "/account") == []
@@ -82,8 +119,23 @@ def test_n1_what_an_administrator_sees(served: Any, browser: Any, make_user: Any
     assert faults(browser, served, (*ADMIN, f"/users/{ann.id}"), "/admin") == []
 
 
+@pytest.mark.parametrize("width", [320, 360])
+def test_n1_recovery_codes_are_whole_on_a_small_screen(
+    served: Any, browser: Any, make_user: Any, width: int
+) -> None:
+    sign_in(browser, served.url, make_user("ann", mfa="totp"))
+    browser.get(f"{served.url}/account/security")
+    send(browser, 'form[action="/account/security/recovery-codes"] button')
+    set_viewport(browser, width, 800)
+    assert faults_here(browser) == []
+    hidden = (
+        "const it = document.querySelector('.iam-codes'); return it.scrollWidth > it.clientWidth"
+    )
+    assert not browser.execute_script(hidden)
+    assert len(browser.find_elements("css selector", ".iam-codes li")) == 10
+
+
 def test_n1_axe_finds_what_is_wrong(served: Any, browser: Any) -> None:
     browser.get(f"{served.url}/auth/login")
     browser.execute_script("document.querySelector('label').remove()")
-    browser.execute_script(AXE)
-    assert any(item.startswith("label:") for item in browser.execute_async_script(RUN))
+    assert any(item.startswith("label:") for item in faults_here(browser))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from app.auth.accounts import services_accounts
 from app.auth.models import IAMMfaMethod
 from app.auth.recovery import services_recovery_decisions
 from app.auth.recovery.services_recovery_rows import status_of
@@ -26,6 +27,8 @@ from tests.support.recovery import (
     begin_waiting,
     change,
     follow,
+    give_password,
+    last_code,
     link,
     messages,
     press,
@@ -148,8 +151,8 @@ def test_k1_another_tenants_request_is_not_there(
 def test_i1_an_approved_request_goes_on(app, client, ann, signed, audit_rows) -> None:
     page, browser = ask(client, ann), signed("root", "user_manager")
     shown = browser.get(page).text
-    assert "Code shown" in shown
-    assert "Not shown" in shown
+    assert "Code entered" in shown
+    assert "Not entered" in shown
     assert "Authenticator app: Phone" in shown
     assert decide(browser, page, "approve").status_code == 303
     row = the_request(ann)
@@ -311,6 +314,76 @@ def test_i1_somebody_who_cannot_be_told_is_not_recovered(ann, signed) -> None:
     assert not requests_of(ann)
 
 
+def test_i1_who_is_helped_may_still_prove_both_channels(client, ann, signed) -> None:
+    first = signed("root", "tenant_admin")
+    open_for(first, ann)
+    begin(client, ann)
+    shown = client.get(PAGE).text
+    assert "An administrator decides" in shown
+    assert "You need not wait for the decision" in shown
+    prove(client, "email")
+    assert the_request(ann).status == "approval"
+    prove(client, "phone")
+    row = the_request(ann)
+    assert (row.status, row.decided_by) == ("waiting", None)
+    assert decide(first, page_of(ann), "approve").status_code in {403, 409}
+
+
+def test_i1_one_proof_does_not_stand_for_a_decision(client, ann, signed) -> None:
+    change(ann, phone_verified=False)
+    open_for(signed("root", "tenant_admin"), ann)
+    give_password(client, ann)
+    assert "You need not wait for the decision" not in client.get(PAGE).text
+    press(client, f"{PAGE}/send", "/auth/mfa/verify", channel="email")
+    data = {"channel": "email", "code": last_code("email")}
+    assert press(client, f"{PAGE}/proof", "/auth/mfa/verify", **data).status_code == 303
+    assert the_request(ann).email_proved_at
+    assert the_request(ann).status == "approval"
+
+
+def test_i1_the_page_tells_what_speaks_for_or_against(client, ann, signed, scoped, actor) -> None:
+    with transaction():
+        services_accounts.update_user(
+            load(ann.id), actor_grants=None, actor=actor, phone_number="+12025550188"
+        )
+    change(ann, phone_verified=True)
+    shown = signed("root", "tenant_admin").get(ask(client, ann)).text
+    assert "Phone changed" in shown
+    assert "E-mail changed" not in shown
+    assert re.search(r"First step</dt><dd>Password<", shown)
+    assert "<dt>From</dt>" in shown
+
+
+def test_i1_an_administrators_own_browser_is_not_taken_for_the_persons(ann, signed) -> None:
+    browser = signed("root", "tenant_admin")
+    open_for(browser, ann)
+    shown = browser.get(page_of(ann)).text
+    assert "Opened from" in shown
+    assert "<dt>From</dt>" not in shown
+    assert "First step" not in shown
+
+
+def test_i1_a_closed_request_tells_how_it_ended(app, client, ann, signed) -> None:
+    begin_waiting(client, ann)
+    browser = signed("root", "tenant_admin")
+    for name in ("Works until", "Would be removed"):
+        assert name in browser.get(page_of(ann)).text
+    follow(app.test_client(), link("cancel"))
+    shown = browser.get(page_of(ann)).text
+    for name in ("Works from", "Works until", "Ends by itself", "Would be removed"):
+        assert name not in shown
+    assert "Somebody with the link of a notice" in shown
+
+
+def test_i1_who_stops_an_administrators_request_reads_true_words(app, ann, signed) -> None:
+    open_for(signed("root", "tenant_admin"), ann)
+    assert "An administrator opened" in app.test_client().get(link("cancel")).text
+    follow(app.test_client(), link("cancel"))
+    shown = app.test_client().get(link("cancel")).text
+    assert "called in your name" in shown
+    assert "know your password" not in shown
+
+
 # ------------------------------------------------------------------ refusing
 
 
@@ -327,7 +400,8 @@ def test_i1_an_administrator_stops_it_at_any_time(
     browser = signed("root", "tenant_admin")
     assert decide(browser, page_of(ann), "refuse").status_code == 303
     assert the_request(ann).status == "refused"
-    assert messages("email", "was refused")
+    (refused,) = messages("email", "was refused")
+    assert "If this was you" not in refused["body"]
     assert messages("sms", "was refused")
     assert audit_rows("RECOVERY_REFUSED")[0].details["reason"] == WHY["reason"]
     assert decide(browser, page_of(ann), "refuse").status_code == 409

@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from app.auth.accounts import services_accounts
 from app.auth.models import IAMMfaMethod, IAMOutbox
+from app.auth.recovery import services_recovery_decisions
 from app.authz import services_rbac
-from app.core.db import session
+from app.core.db import session, transaction
 from app.core.scoping import tenant_scope
 from tests.conftest import csrf_of, post
 
@@ -429,6 +430,25 @@ def test_n2_the_overview_counts(client, admin, make_user):
     assert "Sign-ins in the last 14 days" in page
     assert "Second factors in use" in page
     assert client.get("/admin/").status_code in {200, 308}
+
+
+def test_n2_the_overview_counts_recoveries_that_wait_for_a_decision(
+    client, admin, make_user, scoped, signed, actor
+):
+    def shown(browser):
+        found = re.search(
+            r'<a href="/admin/recovery">Recovery</a></p>\s*<p class="iam-stat-value">(\d+)<',
+            browser.get("/admin").text,
+        )
+        return int(found[1]) if found else None
+
+    bob = make_user("bob", mfa="totp")
+    assert shown(client) == 0
+    with transaction():
+        open_for = services_recovery_decisions.open_for
+        open_for(bob.id, reason="called", actor_grants=None, actor=actor)
+    assert shown(client) == 1
+    assert shown(signed("op", "operator")) is None
 
 
 def test_n2_the_overview_of_an_operator_links_nowhere_forbidden(signed):

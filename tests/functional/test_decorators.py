@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from uuid import uuid4
 
@@ -174,6 +175,29 @@ def test_f1_step_up_leads_to_the_challenge_and_back(browser, make_user, sign_in)
         assert browser.get("/h/step").status_code == 200
     with clock.travel(timedelta(minutes=12)):
         assert browser.get("/h/step").status_code == 303
+
+
+def test_l1_who_has_no_second_step_is_led_to_one_and_back(browser, make_user, sign_in):
+    sign_in(browser, make_user("ann"))
+    asked = browser.get(browser.get("/h/mfa").headers["Location"])
+    assert asked.headers["Location"] == "/account/security?next=/h/mfa"
+    page = browser.get(asked.headers["Location"]).text
+    assert "This needs a second step. Please add one." in page
+    assert 'href="/account/security/passkey?next=/h/mfa"' in page
+    place = "/account/security/totp?next=/h/mfa"
+    assert f'href="{place}"' in page
+    assert post(browser, place, {"action": "start"}).headers["Location"] == place
+    (secret,) = re.findall(r'data-copy-text="(\w+)"', browser.get(place).text)
+    codes = post(browser, place, {"code": totp_code(secret)})
+    assert 'name="next" type="hidden" value="/h/mfa"' in codes.text
+    assert browser.get("/h/mfa").status_code == 200
+
+
+def test_l1_an_enrolment_leads_to_no_other_site(browser, make_user, sign_in):
+    sign_in(browser, make_user("ann"))
+    for evil in ("https://evil.example", "//evil.example", "/%5Cevil.example"):
+        for path in ("/account/security", "/account/security/passkey", "/account/security/totp"):
+            assert "evil" not in browser.get(path, query_string={"next": evil}).text
 
 
 def test_at_079_step_up_for_one_purpose_does_not_serve_another(browser, make_user, sign_in):

@@ -248,7 +248,7 @@ def test_at_453_a_sign_in_under_way_does_not_outlive_a_change_of_factors(
     form = {"username": "ann", "password": person.password}
     assert post(client, "/auth/login", form).status_code == 401
     assert not is_signed_in(client)
-    assert post(client, "/auth/login", form).headers["Location"] == (ENROL if lost else MFA)
+    assert post(client, "/auth/login", form).headers["Location"] == (VERIFY if lost else MFA)
 
 
 def _lose_factors(app, tenant, person):

@@ -22,6 +22,7 @@ from app.core.scoping import tenant_scope, unscoped
 from app.notify import services_outbox
 from app.risk.models import IAMDevice
 from tests.conftest import Someone, csrf_of, post, totp_code
+from tests.support.people import rows_of
 
 Answer = Any
 ADMIN = {"roles": ["tenant_admin"], "actor_type": "tenant_admin"}
@@ -1327,3 +1328,16 @@ def test_at_043_a_person_of_another_tenant_cannot_use_our_challenge(
     assert user is not None
     with tenant_scope(other_tenant), pytest.raises(NotFound):
         services_factors.find_method(user, row.id)
+
+
+def test_at_071_sessions_that_rest_on_a_removed_factor_end(
+    app: Flask, client: FlaskClient, make_user: Any, sign_in: Any, scoped: Any
+) -> None:
+    ann, other = make_user("ann", mfa="totp"), app.test_client()
+    sign_in(client, ann)
+    with clock.travel(timedelta(minutes=1)):
+        sign_in(other, ann)
+        factor = rows_of(IAMMfaMethod)[0].id
+        post(client, f"/account/security/factors/{factor}/remove", page="/account/security")
+        assert is_signed_in(client)
+        assert not is_signed_in(other)

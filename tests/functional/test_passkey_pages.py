@@ -110,3 +110,14 @@ def test_at_266_the_page_for_a_new_key_asks_for_a_fresh_proof(client, ann):
         answer = client.get("/account/security/passkey")
         assert answer.status_code == 303
         assert "/auth/step-up" in answer.location
+
+
+def test_l1_a_new_key_leads_back_to_what_wanted_it(client, ann):
+    answer = register(client, Authenticator(), next="/reports?year=1").get_json()
+    sealed = {"sealed": answer["codes"]["sealed"], "csrf_token": answer["csrf_token"]}
+    assert answer["next"] == "/reports?year=1"
+    shown = client.post(answer["codes"]["action"], data={**sealed, "next": "/reports?year=1"})
+    assert 'value="/reports?year=1"' in shown.text
+    assert register(client, Authenticator(), next="//evil.example").get_json()["next"] == (
+        "/account/security"
+    )

@@ -151,7 +151,12 @@ def test_i1_a_recovery_left_half_way_leaves_no_account_without_a_factor(app, cli
         recovered(client, ann)
     assert not rows(IAMMfaMethod, ann)
     later = app.test_client()
-    assert give_password(later, ann).headers["Location"] == "/auth/mfa/enrol"
+    # The password alone does not open the place of the factor that was removed.
+    assert give_password(later, ann).headers["Location"] == "/auth/verify"
+    assert later.get("/auth/mfa/enrol").status_code == 303
+    press(later, "/auth/verify/send", page="/auth/verify")
+    answer = press(later, "/auth/verify", page="/auth/verify", code=last_code("email"))
+    assert answer.headers["Location"] == "/auth/mfa/enrol"
     assert not is_signed_in(later)
     enrol(later)
     assert give_password(app.test_client(), ann).headers["Location"] == "/auth/mfa/verify"
@@ -488,6 +493,70 @@ def test_i1_a_wrong_code_proves_nothing(client, ann, audit_rows) -> None:
     assert (failed.details["reason"], failed.details["channel"]) == ("code", "email")
 
 
+def test_n1_each_code_field_has_its_own_label_and_error(client, ann) -> None:
+    begin(client, ann)
+    for channel in ("email", "phone"):
+        press(client, f"{PAGE}/send", channel=channel)
+    shown = client.get(PAGE).text
+    for channel in ("email", "phone"):
+        assert f'<label for="code-{channel}">' in shown
+        assert shown.count(f'id="code-{channel}"') == 1
+    assert focused(shown) == "code-phone"  # the one that was sent last
+    answer = press(client, f"{PAGE}/proof", channel="email", code="00000x")
+    assert focused(answer.text) == "code-email"
+    assert answer.text.count('aria-describedby="code-email-error"') == 1
+    assert 'id="code-email-error"' in answer.text
+    assert 'id="code-phone-error"' not in answer.text
+
+
+def focused(page: str) -> str:
+    """Return the id of the one field that has the focus."""
+    (field,) = re.findall(r"<input[^>]* autofocus[^>]*>", page)
+    return re.search(r' id="([\w-]+)"', field)[1]
+
+
+def test_i1_back_to_a_proof_shows_how_far_it_is(client, ann) -> None:
+    begin(client, ann)
+    assert client.get(f"{PAGE}/proof").headers["Location"] == PAGE
+
+
+def test_i1_somebody_with_one_channel_is_told_their_own_way(client, ann) -> None:
+    change(ann, phone_verified=False)
+    give_password(client, ann)
+    shown = client.get(PAGE).text
+    assert "After the approval it takes 24 hours" in shown
+    assert "both codes" not in shown
+
+
+def test_i1_the_link_offers_an_objection(app, client, ann) -> None:
+    begin_waiting(client, ann)
+    shown = app.test_client().get(link("continue")).text
+    assert "This was not me" in shown
+    assert link("cancel") in shown
+
+
+def test_i1_the_asker_passed_some_first_step(app, client, ann, audit_rows) -> None:
+    begin(client, ann)
+    assert audit_rows("RECOVERY_OPENED")[0].details["amr"] == ["pwd"]
+    assert "knows your password" not in messages("email")[0]["body"]
+    press(client, f"{PAGE}/send", channel="email")
+    assert "stop the recovery" in messages("email")[-1]["body"]
+    follow(app.test_client(), link("cancel"))
+    assert "may know your password" in app.test_client().get(link("cancel")).text
+
+
+def test_d8_somebody_without_a_factor_is_told_why(app, client, ann, scoped, actor) -> None:
+    with transaction():
+        services_accounts.reset_factors(
+            load(ann.id), reason="a test", actor_grants=None, actor=actor
+        )
+    if give_password(client, ann).headers["Location"] == "/auth/verify":
+        press(client, "/auth/verify/send", "/auth/verify")
+        press(client, "/auth/verify", "/auth/verify", code=last_code("email"))
+    shown = client.get("/auth/mfa/enrol").text
+    assert "Your second steps were removed. Please set up a new one." in shown
+
+
 def test_at_035_guessing_ends(client, ann) -> None:
     begin(client, ann)
     press(client, f"{PAGE}/send", channel="email")
@@ -520,14 +589,50 @@ def test_at_085_codes_are_not_sent_at_will(client, ann) -> None:
     assert len(messages("sms", "code")) == 1
 
 
+def test_at_085_the_cap_of_a_number_silences_no_notice(app, client, ann) -> None:
+    """Whoever uses up the text messages of a number must not go on unseen, nor stop the owner."""
+    with setting(app, NotifySettings, IAM_SMS_PER_DESTINATION_PER_HOUR=1):
+        begin(client, ann)  # the notice of it is the one message
+        assert len(messages("sms", "Stop it")) == 1
+        press(client, f"{PAGE}/send", channel="phone")
+        shown = client.get(PAGE).text
+        assert "Too many messages were sent" in shown
+        assert "You can try again in 60 minutes" in shown
+        assert "ask your administrator" in shown
+    prove(client, "email")
+    press(client, f"{PAGE}/send", channel="phone")
+    with setting(app, NotifySettings, IAM_SMS_PER_DESTINATION_PER_HOUR=1):
+        answer = press(client, f"{PAGE}/proof", channel="phone", code=last_code("sms"))
+        assert answer.status_code == 303
+        assert the_request(ann).status == "waiting"
+        assert len(messages("sms", "Stop it")) == 2
+        with clock.travel(A_DAY), setting(app, NotifySettings, IAM_SMS_PER_DESTINATION_PER_HOUR=0):
+            follow(app.test_client(), link("continue"))
+        assert messages("sms", "was recovered")
+
+
+def test_at_085_a_notice_that_opens_is_not_left_out(app, client, ann) -> None:
+    begin(client, ann)
+    follow(app.test_client(), link("cancel"))
+    before = len(messages())
+    with setting(app, NotifySettings, IAM_SMS_PER_TENANT_PER_DAY=2):
+        begin(client, ann)
+        assert "Too many messages were sent" in client.get(PAGE).text
+    assert [row.status for row in requests_of(ann)] == ["cancelled"]
+    assert len(messages()) == before
+
+
 def test_at_085_a_silenced_notice_stops_the_request(app, client, ann) -> None:
-    """Whoever uses up the text messages of a number must not go on unseen."""
+    """Other caps hold for notices too: nothing begins, and the right code stays right."""
     begin(client, ann)
     prove(client, "email")
     press(client, f"{PAGE}/send", channel="phone")
-    with setting(app, NotifySettings, IAM_SMS_PER_DESTINATION_PER_HOUR=2):
+    with setting(app, NotifySettings, IAM_SMS_PER_TENANT_PER_DAY=2):
         answer = press(client, f"{PAGE}/proof", channel="phone", code=last_code("sms"))
         assert answer.status_code == 429
+        assert int(answer.headers["Retry-After"]) > 3600
+        assert 'id="code-phone"' in answer.text
+        assert "You can try again in" in answer.text
     row = the_request(ann)
     assert (row.status, row.phone_proved_at) == ("proofs", None)
     answer = press(client, f"{PAGE}/proof", channel="phone", code=last_code("sms"))

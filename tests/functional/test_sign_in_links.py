@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from sqlalchemy import event
 
+from app.auth.mfa.settings_mfa import MfaSettings
 from app.auth.models import IAMActionToken, IAMAuthSession
 from app.auth.passwords import services_stand_in
 from app.auth.settings import AuthSettings
@@ -575,6 +576,17 @@ def test_at_012_the_stand_in_has_a_number_that_may_be_written_to(app, tenant, co
         assert check_send_caps(SMS, number, actor) == number
 
 
+def test_c7_a_code_page_loaded_again_leads_to_where_one_is_asked_for(app, client):
+    with changed(app, SignInSettings, SIGN_IN_CODE_EMAIL_ENABLED=True):
+        answer = client.get(CODE)
+    assert (answer.status_code, answer.headers["Location"]) == (303, ASK)
+
+
+def loaded(values):
+    sections = (SignInSettings, NotifySettings, AuthSettings, MfaSettings)
+    return SimpleNamespace(settings={section: section.load(values, {}) for section in sections})
+
+
 @pytest.mark.parametrize(
     ("on", "off", "found"),
     [
@@ -585,9 +597,24 @@ def test_at_012_the_stand_in_has_a_number_that_may_be_written_to(app, tenant, co
     ],
 )
 def test_v1_a_way_that_can_send_nothing_is_found_at_the_start(on, off, found):
-    settings = {
-        SignInSettings: SignInSettings.load({on: True}, {}),
-        NotifySettings: NotifySettings.load({off: "none"}, {}),
-    }
-    findings = settings_sign_in.check(SimpleNamespace(settings=settings))
+    findings = settings_sign_in.check(loaded({on: True, off: "none"}))
     assert {finding.id for finding in findings} == found
+
+
+NEW_DEVICE = {"end_user": {"mfa_on_new_device": True}}
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ({"EMAIL_VERIFICATION_REQUIRED": True}, 1),
+        ({"IAM_SESSION_POLICIES": NEW_DEVICE}, 1),
+        ({"IAM_SESSION_POLICIES": NEW_DEVICE, "MFA_DEFAULT_POLICY": "required"}, 0),
+        ({"MFA_REQUIRED_ACTOR_TYPES": ()}, 1),  # a super administrator confirms new devices
+        ({}, 0),
+    ],
+)
+def test_v1_a_confirmation_that_nobody_can_receive_is_found_at_the_start(values, count):
+    unsent = settings_sign_in.check(loaded({**values, "MAIL_PROVIDER": "none"}))
+    assert [finding.id for finding in unsent] == ["iam.E553"] * count
+    assert not list(settings_sign_in.check(loaded({**values, "MAIL_PROVIDER": "smtp"})))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from cryptography.fernet import Fernet
 
@@ -110,3 +115,51 @@ def test_a7_url_prefixes_are_settings(settings):
     assert "/id/login" in rules
     assert "/console/users" in rules
     assert "/auth/login" not in rules
+
+
+def flask_iam(folder, settings, *words):
+    """Run `flask iam …` as an operator does, on the service's own entry point."""
+    root = str(Path(__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", "iam", *words],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": root, **settings},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a8_check_tells_everything_that_production_refuses(settings, tmp_path):
+    wrong = {"IAM_BASE_URL": "http://192.0.2.7", "SIGN_IN_LINK_ENABLED": "true"}
+    result = flask_iam(tmp_path, {**settings, **wrong}, "check", "--deploy")
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stdout.splitlines()
+    found = {line[:8] for line in lines if line.startswith("iam.E")}
+    assert found == {"iam.E003", "iam.E010", "iam.E401", "iam.E403", "iam.E551"}
+    assert all(line[10] == " " != line[11] for line in lines if line.startswith("iam."))
+    assert lines[-1].startswith("Next       ")
+
+
+@pytest.mark.parametrize("command", ["settings", "schema"])
+def test_a8_looking_needs_no_complete_configuration(settings, tmp_path, command):
+    wrong = {"IAM_BASE_URL": "http://192.0.2.7"}
+    result = flask_iam(tmp_path, {**settings, **wrong}, command)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "named"),
+    [
+        ({"RECOVERY_WAIT_HOURS": "-1"}, ("check", "--deploy"), "RECOVERY_WAIT_HOURS"),
+        ({"IAM_ENV": "prodution"}, ("check",), "IAM_ENV"),
+        ({"IAM_BASE_URL": "http://id.example.org"}, ("users", "list"), "iam.E003"),
+        ({"DATABASE_URL": "sqlite:////nowhere/at/all.db"}, ("check",), "iam.E011"),
+    ],
+)
+def test_a8_a_refused_start_is_told_without_a_traceback(settings, tmp_path, change, words, named):
+    result = flask_iam(tmp_path, {**settings, **change}, *words)
+    assert result.returncode == 1
+    assert named in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr

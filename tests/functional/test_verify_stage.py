@@ -63,6 +63,21 @@ def test_at_034_wrong_codes_are_counted_and_the_code_dies(client, waiting):
     assert client.get("/account").status_code == 303
 
 
+def test_at_034_too_many_tries_are_told_on_the_page_with_the_time_to_wait(client, waiting):
+    enter(client)
+    for _ in range(4):
+        send(client)
+        code = code_to(waiting.email)
+        for _ in range(5):
+            answer = post(client, PAGE, {"code": wrong(code)})
+            if answer.status_code == 429:
+                break
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "You can try again in" in answer.text
+    assert 'name="code"' in answer.text
+
+
 def test_at_043_the_code_of_one_sign_in_is_refused_in_another(app, client, waiting):
     enter(client)
     send(client)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 from uuid import UUID
 
@@ -19,16 +20,19 @@ from app.auth import services_mfa
 from app.auth.errors import CodeInvalid
 from app.auth.factors import Attempt
 from app.auth.mfa import services_mfa_changes, services_mfa_enrol, services_mfa_verify
-from app.auth.models import IAMMfaChallenge, IAMMfaMethod, IAMRecoveryCode
+from app.auth.models import IAMAuthSession, IAMMfaChallenge, IAMMfaMethod, IAMRecoveryCode
+from app.auth.principal import Principal
+from app.auth.sessions import services_session_lookup
 from app.core import clock
 from app.core.actor import Actor
 from app.core.db import session, transaction
 from app.notify import services_outbox
-from tests.conftest import Someone
+from tests.conftest import Someone, post
 from tests.support.people import add_channel, add_recovery_codes, load, rows_of
 from tests.support.races import WORKERS, together
 
 Make = Callable[..., Someone]
+ENROLLING = 5
 
 
 def redeem(attempt: Attempt, actor: Actor) -> Callable[[], Any]:
@@ -173,3 +177,45 @@ def test_at_075_two_removals_at_once_leave_the_factor_that_policy_demands(
     found = together(app, scoped, remove)
     assert found["ok"] == 1
     assert len(rows_of(IAMMfaMethod)) == 1
+
+
+def test_at_074_of_sign_ins_that_enrol_at_once_one_gets_in(
+    app: Flask, scoped: UUID, make_user: Make, actor: Actor
+) -> None:
+    """Who knows the password alone must show the factor that another sign-in has enrolled."""
+    ann = make_user("ann", roles=["auditor"])
+    waiting: SimpleQueue[tuple[Principal, Attempt]] = SimpleQueue()
+    for _ in range(ENROLLING):
+        client = app.test_client()
+        post(client, "/auth/login", {"username": "ann", "password": ann.password})
+        cookie = client.get_cookie("iam_session")
+        assert cookie is not None
+        person = services_session_lookup.find(cookie.value, "127.0.0.1")
+        assert person is not None
+        assert person.stage == "enrol"
+        waiting.put((person, _begun(ann, person, actor)))
+    session().rollback()
+
+    def enrol() -> None:
+        person, attempt = waiting.get()
+        with transaction():
+            user = load(ann.id)
+            enrolled = services_mfa_enrol.confirm(user, attempt, actor=actor)
+            services_mfa.complete_mfa_session(user, enrolled.proved, principal=person, actor=actor)
+
+    found = together(app, scoped, enrol, workers=ENROLLING)
+    assert found["ok"] == 1
+    assert [row.state for row in rows_of(IAMAuthSession)].count("active") == 1
+    assert len([row for row in rows_of(IAMMfaMethod) if row.confirmed_at]) == 1
+
+
+def _begun(ann: Someone, person: Principal, actor: Actor) -> Attempt:
+    with transaction():
+        row = services_mfa_enrol.begin_totp(load(ann.id), session_id=person.session_id, actor=actor)
+        setup = services_mfa_enrol.totp_setup(load(ann.id), row, session_id=person.session_id)
+    attempt = services_mfa_enrol.begin_confirmation(
+        load(ann.id), "totp", pyotp.TOTP(setup.secret).at(clock.now()),
+        session_id=person.session_id, actor=actor,
+    )  # fmt: skip
+    session().rollback()
+    return attempt

@@ -35,10 +35,9 @@ def options(client: FlaskClient, path: str, body: Any = None, **kw: Any) -> dict
 
 def register(client: FlaskClient, device: Authenticator, name: str = "", **lies: Any) -> Any:
     """Add a key at the security page; returns the last answer."""
+    body = {"name": name} | {key: lies.pop(key) for key in ("next",) if key in lies}
     asked = options(client, "register/options")
-    return send(
-        client, "register/verify", {"credential": device.create(asked, **lies), "name": name}
-    )
+    return send(client, "register/verify", {**body, "credential": device.create(asked, **lies)})
 
 
 def sign_in(client: FlaskClient, device: Authenticator, **lies: Any) -> Any:

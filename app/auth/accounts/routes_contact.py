@@ -98,14 +98,16 @@ def email_undo(token: str) -> BaseResponse:
         if request.method != "POST":
             row, _user = services_contact_undo.find(token)
             return _undo_page("ask", 200, address=services_contact_undo.address_of(row))
-        link_sent = services_contact_undo.redeem(token, actor=request_actor())
+        outcome = services_contact_undo.redeem(token, actor=request_actor())
     except LinkInvalid:
         return _undo_page("gone", 404)
     except Conflict:
         return _undo_page("taken", 409)
     drop_session()
+    if outcome == services_contact_undo.LOCKED:
+        return _undo_page("locked", 200)
     flash(_("Your address is back, and everybody is signed out."), "ok")
-    if link_sent:
+    if outcome == services_contact_undo.RESTORED:
         flash(
             _("We sent you a link to choose a new password; the old one no longer works."), "info"
         )

@@ -1,15 +1,16 @@
 """The way back to a former e-mail address, for whoever still reads mail there (B6, AT-103).
 
-Each change leaves the former, proved address a link that works once. It outlives later
-changes: of a thief's two, the owner's link is the older and wins. Using one takes from
-the account what the time since then may have planted (AT-211 to AT-213).
+Each change leaves the former, proved address a link that works once. A mailbox alone
+never removes a factor and never says who the owner is: where ways to sign in were added
+not long before or since, or two former addresses object, the account is locked, and an
+administrator decides (AT-211 to AT-213).
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import select
 
 from ...audit import events
 from ...audit.services_audit import FAILURE, record
@@ -20,10 +21,11 @@ from ...core.i18n import speaking
 from ...notify import messages_sign_in
 from ...risk import services_devices, services_limits
 from ...risk.services_limits import Bucket
+from .. import liveness
 from ..errors import LinkInvalid
 from ..liveness import may_set_password
-from ..mfa import services_factors, services_mfa_changes, services_recovery_codes
-from ..models import IAMActionToken, IAMRecoveryCode, IAMUserAccount
+from ..mfa import services_factors, services_recovery_codes
+from ..models import IAMActionToken, IAMUserAccount
 from ..passwords import services_links, services_reset
 from ..passwords.services_links import EMAIL_UNDO
 from ..recovery import services_recovery_rows
@@ -34,6 +36,8 @@ from ..web.links import public_url
 from . import services_accounts, services_notices
 from .errors_accounts import IdentityTaken
 from .services_directory import get_user
+
+RESTORED, NO_PASSWORD, LOCKED = "restored", "no_password", "locked"
 
 
 def days() -> int:
@@ -68,11 +72,12 @@ def address_of(row: IAMActionToken) -> str:
     return str(services_codes.payload_of(row)["email"])
 
 
-def redeem(token: str, *, actor: Actor) -> bool:
-    """Put a former address back, once; sign everybody out, and mail a link to set a password.
+def redeem(token: str, *, actor: Actor) -> str:
+    """Use a link, once: everybody is signed out, and the address comes back or is disputed.
 
-    The password in use stops working: who changed the address may know it. Returns False
-    for an account without one, to which no link goes. Owns its transactions.
+    Returns RESTORED (a link to set a password goes to the address), NO_PASSWORD (the
+    account has none), or LOCKED (the address stays as it is). The
+    password in use stops working: who changed the address may know it. Owns its transactions.
 
     Raises LinkInvalid, TooManyAttempts; IdentityTaken where the address is another
     account's by now.
@@ -88,15 +93,37 @@ def redeem(token: str, *, actor: Actor) -> bool:
             raise LinkInvalid
         actor = actor.acting_as(kind="user", user_id=user.id)
         lost = user.email
-        _put_back(user, address_of(row), actor)
-        _clear_out(user, row, actor)
-        if lost and lost != user.email:
-            _tell(user, lost, actor)
-        if user.password_hash is None:
-            return False
-        user.password_hash = unknown
+        disputed = _is_disputed(user, row)
+        if not disputed:
+            _put_back(user, address_of(row), actor)
+        _close(user, actor)
+        _tell(user, {lost, address_of(row)} if disputed else {lost} - {user.email}, actor)
+        had_password = user.password_hash is not None
+        if had_password:
+            user.password_hash = unknown
+        if disputed:
+            _lock(user, actor)
+            return LOCKED
+        if not had_password:
+            return NO_PASSWORD
         services_reset.send_reset_link(user, actor=actor)
-    return True
+    return RESTORED
+
+
+def _is_disputed(user: IAMUserAccount, row: IAMActionToken) -> bool:
+    """Return whether a mailbox cannot settle whose account this is."""
+    since = row.created_at - timedelta(days=days())
+    others = select(IAMActionToken.id).where(
+        IAMActionToken.user_id == user.id,
+        IAMActionToken.purpose == EMAIL_UNDO,
+        IAMActionToken.id != row.id,
+        IAMActionToken.consumed_at.is_(None),
+        IAMActionToken.expires_at > clock.now(),
+    )
+    if session().scalar(others.limit(1)) is not None:
+        return True
+    made = [factor.confirmed_at for factor in services_factors.active_methods(user)]
+    return any(at is not None and at >= since for at in made)
 
 
 def _put_back(user: IAMUserAccount, address: str, actor: Actor) -> None:
@@ -114,27 +141,20 @@ def _put_back(user: IAMUserAccount, address: str, actor: Actor) -> None:
     user.email_verified = True  # also where the person had gone back to it meanwhile
 
 
-def _clear_out(user: IAMUserAccount, row: IAMActionToken, actor: Actor) -> None:
-    """Take away what the time since the change may have planted."""
+def _close(user: IAMUserAccount, actor: Actor) -> None:
+    """End what the time since the change may have opened."""
     services_links.drop(user)
-    newer = delete(IAMActionToken).where(
-        IAMActionToken.user_id == user.id,
-        IAMActionToken.purpose == EMAIL_UNDO,
-        IAMActionToken.id != row.id,
-        IAMActionToken.created_at >= row.created_at,
-    )
-    session().execute(newer.execution_options(synchronize_session=False))
     services_sessions.revoke_all(user.id, "email_undone", actor=actor)
     services_recovery_rows.cancel_open(user, "email_undone", actor=actor)
-    for factor in services_factors.active_methods(user):
-        if factor.confirmed_at is not None and factor.confirmed_at >= row.created_at:
-            services_mfa_changes.remove(user, factor.id, policy="off", actor=actor)
-    codes = delete(IAMRecoveryCode).where(
-        IAMRecoveryCode.user_id == user.id, IAMRecoveryCode.created_at >= row.created_at
-    )
-    session().execute(codes.execution_options(synchronize_session=False))
     services_devices.end_trust(user.id)
     _doubt_phone(user, actor)
+
+
+def _lock(user: IAMUserAccount, actor: Actor) -> None:
+    before, user.status = user.status, liveness.LOCKED
+    user.updated_at = clock.now()
+    changes = {"status": [before, liveness.LOCKED]}
+    record(events.EMAIL_CHANGE_DISPUTED, resource=user, changes=changes, actor=actor)
 
 
 def _doubt_phone(user: IAMUserAccount, actor: Actor) -> None:
@@ -145,9 +165,10 @@ def _doubt_phone(user: IAMUserAccount, actor: Actor) -> None:
         record(events.PHONE_DOUBTED, resource=user, changes=changes, actor=actor)
 
 
-def _tell(user: IAMUserAccount, lost: str, actor: Actor) -> None:
-    with speaking(user.language):
-        message = messages_sign_in.email_change_old(
-            lost, brand=services_notices.brand(), at=clock.now()
-        )
-    services_notices.send(user, message, actor=actor)
+def _tell(user: IAMUserAccount, addresses: set[str | None], actor: Actor) -> None:
+    locked = user.email in addresses
+    build = messages_sign_in.account_disputed if locked else messages_sign_in.email_change_old
+    for address in sorted(filter(None, addresses)):
+        with speaking(user.language):
+            message = build(address, brand=services_notices.brand(), at=clock.now())
+        services_notices.send(user, message, actor=actor)

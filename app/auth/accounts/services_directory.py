@@ -21,17 +21,19 @@ from ...authz.catalogue import SUPER_ADMIN
 from ...authz.grants import GLOBAL, TENANT, Grants
 from ...authz.hierarchy import lineage, role_rights
 from ...authz.models import IAMRole, IAMUserRole
+from ...core import clock
 from ...core.db import session
 from ...core.errors import NotFound
 from ...core.paging import MAX_SIZE, Page, decode_cursor, encode_cursor, page_by_id
 from ...tenancy.models import IAMOrganization
 from ..identity import canonical_email, canonical_username, is_lookup_safe
 from ..liveness import ACTIVE, ERASED, STATUSES
-from ..models import IAMMfaMethod, IAMUserAccount
+from ..models import IAMMfaMethod, IAMRecoveryRequest, IAMUserAccount
+from ..recovery import services_recovery_rows
 
 NEWEST, OLDEST, NAME, NAME_DESC = "newest", "oldest", "name", "-name"
 SORTS = (NEWEST, OLDEST, NAME, NAME_DESC)
-_U = IAMUserAccount
+_U, _R = IAMUserAccount, IAMRecoveryRequest
 _MAX_WORDS = 4
 _ESCAPE = "!"
 
@@ -115,6 +117,12 @@ def count_protected() -> int:
         IAMMfaMethod.confirmed_at.is_not(None)
     )
     return session().scalar(query) or 0
+
+
+def count_undecided() -> int:
+    """Return how many recovery requests wait for an administrator's decision; one query."""
+    waiting = (_R.status == services_recovery_rows.APPROVAL, _R.expires_at > clock.now())
+    return session().scalar(select(func.count(_R.id)).where(*waiting)) or 0
 
 
 def grantable_roles(grants: Grants, parent_id: UUID | None = None) -> list[IAMRole]:

@@ -61,9 +61,9 @@ def clone_suspected(user: IAMUserAccount, *, name: str, at: datetime, actor: Act
         send(user, message, actor=actor)
 
 
-def send(user: IAMUserAccount, message: Message, *, actor: Actor) -> None:
-    """Queue a message to the person."""
-    services_outbox.enqueue(message, user_id=user.id, actor=actor)
+def send(user: IAMUserAccount, message: Message, *, bounded: bool = False, actor: Actor) -> None:
+    """Queue a message to the person; `bounded` is that of `check_send_caps`."""
+    services_outbox.enqueue(message, user_id=user.id, bounded=bounded, actor=actor)
 
 
 def brand() -> str:

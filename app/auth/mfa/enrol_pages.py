@@ -37,17 +37,23 @@ SECURITY = "account.security"
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Who enrols a factor, and on which page."""
+    """Who enrols a factor, on which page, and what wanted it (`next_url`, checked)."""
 
     person: Principal
     user: IAMUserAccount
     own_url: str
     cancel_url: str
+    next_url: str | None = None
 
     @property
     def signing_in(self) -> bool:
         """Return whether this ends a sign-in."""
         return not self.person.is_authenticated
+
+    @property
+    def done_url(self) -> str:
+        """Return where somebody who is signed in goes once the factor is on."""
+        return self.next_url or self.cancel_url
 
     def pending(self, method: str) -> IAMMfaMethod | None:
         """Return what this session began to enrol, never another's (AT-043)."""
@@ -93,7 +99,9 @@ def totp_page(place: Enrolment) -> BaseResponse:
 def passkey_page(place: Enrolment) -> BaseResponse:
     """Say what will happen; the page's script runs the ceremony with `routes_webauthn`."""
     form = PasskeyForm(formdata=None)
-    return render("iam/webauthn_enrol.html", form=form, cancel_url=place.cancel_url)
+    return render(
+        "iam/webauthn_enrol.html", form=form, next=place.next_url, cancel_url=place.cancel_url
+    )
 
 
 def channel_page(place: Enrolment, method: str) -> BaseResponse:
@@ -180,7 +188,7 @@ def _confirm(place: Enrolment, method: str, code: str, name: str) -> BaseRespons
         signed = accept(place, enrolled)
     keep_session(signed)
     tell_ended(enrolled)
-    next_url = signed.next_url if place.signing_in else place.cancel_url
+    next_url = signed.next_url if place.signing_in else place.done_url
     if enrolled.recovery_codes:
         return recovery_codes_page(
             place.person.user_id, enrolled.recovery_codes, next_url, pending=not signed.complete
@@ -244,7 +252,7 @@ def _channel(
         destination=services_factors.mask(method, row.destination) if row is not None else "",
         resend_url=place.own_url,
         resend_in=wait,
-        restart_url=f"{place.own_url}?new=1",
+        restart_url=f"{place.own_url}{'&' if '?' in place.own_url else '?'}new=1",
         minutes=MfaSettings.current().MFA_CODE_MINUTES,
         cancel_url=place.cancel_url,
     )

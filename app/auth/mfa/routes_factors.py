@@ -30,6 +30,7 @@ from ..web.blueprint import account_bp
 from ..web.current import current_user, request_actor
 from ..web.limits import limited_by_person
 from ..web.pages import redirect_to, render
+from ..web.redirects import safe_next
 from . import services_factors, services_mfa_changes, services_recovery_codes
 from .enrol_pages import SECURITY, Enrolment, channel_page, passkey_page, totp_page
 from .forms_mfa import FactorNameForm
@@ -60,7 +61,7 @@ def security() -> BaseResponse:
         password_changed_at=user.password_changed_at,
         factors=[_factor_view(row, keys.get(row.id)) for row in methods],
         passkeys_offered=services_webauthn.is_offered(),
-        add_factors=_offers(),
+        add_factors=_offers(safe_next(request.args.get("next"))),
         recovery_remaining=services_recovery_codes.left(user.id),
         recovery_confirmed=services_recovery_codes.are_confirmed(user.id),
         mfa_required=_policy() == "required",
@@ -170,20 +171,22 @@ def _policy() -> str:
 
 
 def _enrolment(endpoint: str) -> Enrolment:
+    wanted = safe_next(request.args.get("next"))
     return Enrolment(
         signed_in(),
         _owner(),
-        own_url=url_for(endpoint),
-        cancel_url=url_for("iam_account.security"),
+        own_url=url_for(endpoint, next=wanted),
+        cancel_url=url_for("iam_account.security", next=wanted),
+        next_url=wanted,
     )
 
 
-def _offers() -> list[dict[str, Any]]:
+def _offers(next_url: str | None) -> list[dict[str, Any]]:
     if _policy() == "off":
         return []
     return [
         {
-            "url": url_for(_PAGES[offer.method]),
+            "url": url_for(_PAGES[offer.method], next=next_url),
             "method": offer.method,
             "label": offer.label,
             "assurance": offer.assurance,

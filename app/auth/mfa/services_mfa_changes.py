@@ -74,6 +74,8 @@ def remove(user: IAMUserAccount, method_id: UUID | None, *, policy: str, actor: 
         services_recovery_codes.remove_all(user)
     services_devices.end_trust(user.id)
     _outdate_sign_ins(user)
+    # What else is open may rest on the factor that is gone.
+    services_sessions.revoke_all(user.id, "factor_removed", except_id=actor.session_id, actor=actor)
     record(
         events.MFA_REMOVED,
         resource=("mfa_method", row.id),
@@ -121,7 +123,8 @@ def strip(user: IAMUserAccount, *, actor: Actor) -> list[str]:
     _outdate_sign_ins(user)
     # Counters belong to the authenticators that are gone (NIST SP 800-63B-4 3.2.2).
     scopes = [(user.id,), (user.id, ENROL), *((user.id, name) for name in factors().names())]
-    services_limits.clear_all([bucket("mfa", *keys, actor=actor) for keys in scopes])
+    dead = [bucket("mfa", *keys, actor=actor) for keys in scopes]
+    services_limits.clear_all([*dead, bucket("code", user.id, actor=actor)])
     _announce(user.id, "all", "reset")
     return names
 

@@ -194,7 +194,7 @@ def settle(
     """
     _drop(_M.user_id == user.id, _M.confirmed_at.is_(None),
           _M.session_id.is_distinct_from(session_id))  # fmt: skip
-    _ask_for_it(row)
+    _ask_for_it(row, session_id)
     services_devices.end_trust(user.id)
     user.mfa_enrolment_due = False
     services_rbac.bump_user(user.id)  # a sign-in under way saw no factor yet: it is refused
@@ -328,7 +328,7 @@ def _turn_on(attempt: Attempt, name: str) -> IAMMfaMethod:
     ).one()  # fmt: skip
 
 
-def _ask_for_it(row: IAMMfaMethod) -> None:
+def _ask_for_it(row: IAMMfaMethod, session_id: UUID | None) -> None:
     # Other sign-ins that were to enrol a factor must show this one instead: whoever knows
     # the password alone would add their own (AT-074).
     if not reaches(assurance_of(row.method), AAL2):
@@ -339,6 +339,7 @@ def _ask_for_it(row: IAMMfaMethod) -> None:
             IAMAuthSession.user_id == row.user_id,
             IAMAuthSession.state == PENDING,
             IAMAuthSession.stage == services_policy.ENROL,
+            IAMAuthSession.id.is_distinct_from(session_id),
         )
         .values(stage=services_policy.MFA)
         .execution_options(synchronize_session=False)

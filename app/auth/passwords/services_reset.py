@@ -135,7 +135,7 @@ def _can_reset(user: IAMUserAccount) -> bool:
 
 
 def _own_buckets(user: IAMUserAccount, actor: Actor) -> list[Bucket]:
-    scopes = ("login.account", "password.absolute", "reauth")
+    scopes = ("login.account", "password.absolute", "reauth", "code", "code.sign_in")
     names = {name_key(name) for name in (user.username, user.email) if name}
     devices = [device.id for device in services_devices.list_devices(user.id)]
     return [

@@ -28,6 +28,7 @@ from . import services_recovery, services_recovery_decisions, services_recovery_
 from . import services_recovery_rows as rows
 from .errors_recovery import SecondPersonNeeded
 from .forms_recovery import APPROVE, DecisionForm
+from .services_recovery_evidence import evidence
 from .settings_recovery import RecoverySettings
 
 STATUS_LABELS = {
@@ -39,6 +40,20 @@ STATUS_LABELS = {
     rows.REFUSED: _l("Refused"),
     rows.EXPIRED: _l("Expired"),
 }
+AMR_LABELS = {
+    "pwd": _l("Password"),
+    "email": _l("Link or code by e-mail"),
+    "sms": _l("Code by text message"),
+    "hwk": _l("Passkey"),
+    "swk": _l("Passkey"),
+}
+STOP_LABELS = {
+    "link": _l("Somebody with the link of a notice"),
+    "account page": _l("The person, on their account page"),
+    "factors_reset": _l("By itself, as the second factors were reset"),
+}
+# Every other reason is a change of the address, the number or the account.
+STOPPED_ELSEWHERE = _l("By itself, as the account or its contact data changed")
 STATUS_KINDS = {rows.PROOFS: "info", rows.APPROVAL: "warn", rows.WAITING: "info",
                 rows.COMPLETED: "ok"}  # fmt: skip
 
@@ -118,7 +133,7 @@ def user_recovery(user_id: str) -> BaseResponse:
                 actor=request_actor(),
             )
             request_id = found.id
-    except (InvalidInput, Conflict, SecondPersonNeeded) as refusal:
+    except (InvalidInput, Conflict, SecondPersonNeeded, TooManyAttempts) as refusal:
         show(form, refusal)
         return _open_page(services_accounts.get_user(parse_id(user_id)), form, refusal.status)
     flash(_("The recovery is open. Another administrator must approve it."), "ok")
@@ -130,7 +145,7 @@ def _page(request_id: str, form: DecisionForm, code: int = 200) -> BaseResponse:
     user = services_accounts.get_user(row.user_id)
     names = names_of([row.user_id, row.opened_by, row.decided_by])
     browser, system, _kind = describe(row.user_agent)
-    view = _view(row, names)
+    view, known = _view(row, names), evidence(row)
     decides = can("recovery:approve")
     return render(
         "iam/admin_recovery_request.html",
@@ -139,6 +154,13 @@ def _page(request_id: str, form: DecisionForm, code: int = 200) -> BaseResponse:
         | {
             "opened_by": names.get(row.opened_by) if row.opened_by else None,
             "by_owner": row.opened_by == row.user_id,
+            "is_closed": view["status"] not in rows.OPEN,
+            # One that was taken over was still begun by the person, in a sign-in.
+            "in_sign_in": row.opened_by == row.user_id or bool(known.amr),
+            "shown": ", ".join(str(AMR_LABELS[name]) for name in known.amr if name in AMR_LABELS),
+            "stopped": str(STOP_LABELS.get(known.stopped, STOPPED_ELSEWHERE))
+            if view["status"] == rows.CANCELLED
+            else "",
             "browser": f"{_(browser)}, {_(system)}",
             "ip": row.ip,
             "reason": row.reason,
@@ -147,7 +169,11 @@ def _page(request_id: str, form: DecisionForm, code: int = 200) -> BaseResponse:
             "decision_reason": row.decision_reason,
             "closed_at": row.closed_at,
         },
-        user=_user(user),
+        user=_user(user)
+        | {
+            "email_changed_at": known.email_changed_at,
+            "phone_changed_at": known.phone_changed_at,
+        },
         factors=services_recovery_links.what_goes(user),
         may_approve=decides and services_recovery_decisions.may_approve(row, current_user.user_id),
         may_refuse=decides and rows.status_of(row) in rows.OPEN,

@@ -17,6 +17,7 @@ from ...core.i18n import _
 from ...notify.models import SENT
 from ...tenancy.services_settings import effective
 from ..errors import CodeInvalid
+from ..mfa.mfa_pages import waiting_text
 from ..mfa.settings_mfa import MfaSettings
 from ..principal import Principal
 from ..security import public, requires_login, requires_pending, signed_in
@@ -47,7 +48,7 @@ def overview() -> BaseResponse:
         return _page(person)
     try:
         services_recovery.open_own(person, actor=request_actor())
-    except (RecoveryUnreachable, TooManyAttempts) as refusal:
+    except (RecoveryUnreachable, InvalidInput, TooManyAttempts) as refusal:
         _say(refusal)
     return redirect_to("iam_recovery.overview")
 
@@ -76,11 +77,13 @@ def send() -> BaseResponse:
     return redirect_to("iam_recovery.overview")
 
 
-@bp.post("/recovery/proof")
+@bp.route("/recovery/proof", methods=["GET", "POST"])
 @requires_pending("mfa")
 @limited_by_person
 def proof() -> BaseResponse:
-    """Check the code of a channel."""
+    """Check the code of a channel; whoever comes back to the address sees the overview."""
+    if request.method != "POST":
+        return redirect_to("iam_recovery.overview")
     person, form = _pending(), ProofForm()
     if not form.validate():
         return _page(person, form, 422)
@@ -91,6 +94,11 @@ def proof() -> BaseResponse:
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
         return _page(person, form, 401)
+    except TooManyAttempts as refusal:
+        form.code.errors = [_waiting(refusal)]
+        response = _page(person, form, 429)
+        response.headers["Retry-After"] = str(refusal.retry_after)
+        return response
     except RecoveryClosed as refusal:
         _say(refusal)
     return redirect_to("iam_recovery.overview")
@@ -120,7 +128,10 @@ def cancel(token: str) -> BaseResponse:
         if request.method != "POST":
             row = services_recovery_rows.find_to_cancel(token)
             status = services_recovery_rows.status_of(row)
-            return _sealed(render("iam/recovery_cancel.html", status=status, open=OPEN))
+            helped = row.opened_by != row.user_id
+            return _sealed(
+                render("iam/recovery_cancel.html", status=status, open=OPEN, by_admin=helped)
+            )
         services_recovery_links.cancel(token, actor=request_actor())
     except NotFound:
         return _sealed(render("iam/recovery_link_invalid.html", 404))
@@ -162,15 +173,22 @@ def _page(person: Principal, form: ProofForm | None = None, status: int = 200) -
     user = services_sessions.owner(person)
     row = services_recovery_rows.open_of(user.id)
     given = services_recovery.proved(row) if row is not None else set()
-    channels = services_recovery.channels(user).values()
+    channels = [
+        _channel(person, item, item.name in given, form)
+        for item in services_recovery.channels(user).values()
+    ]
+    settings = effective(RecoverySettings)
     return render(
         "iam/recovery.html",
         status,
         status=row.status if row is not None else "",
         available_at=row.available_at if row is not None else None,
         expires_at=row.expires_at if row is not None else None,
-        channels=[_channel(person, item, item.name in given, form) for item in channels],
-        wait_hours=effective(RecoverySettings).RECOVERY_WAIT_HOURS,
+        takes_proofs=row is not None and services_recovery.takes_proofs(row),
+        channels=channels,
+        focus=_focus(channels, form),
+        wait_hours=settings.RECOVERY_WAIT_HOURS,
+        approved_wait_hours=settings.RECOVERY_APPROVED_WAIT_HOURS,
         minutes=MfaSettings.current().MFA_CODE_MINUTES,
     )
 
@@ -181,14 +199,23 @@ def _channel(
     live = services_codes.current(person.user_id, channel.purpose, session_id=person.session_id)
     wrong = form is not None and form.channel.data == channel.name
     own = form if form is not None and wrong else ProofForm(formdata=None, channel=channel.name)
+    own.code.id = f"code-{channel.name}"  # two such forms are on one page
     return {
         "name": channel.name,
         "hint": channel.hint,
         "proved": done,
-        "sent": live is not None,
+        "sent": live.id if live is not None and not done else None,
         "resend_in": services_codes.seconds_until_resend(person.user_id, channel.purpose),
         "form": own,
     }
+
+
+def _focus(channels: list[dict[str, Any]], form: ProofForm | None) -> str:
+    """Return the name of the channel to type into: the wrong code's, or the newest one's."""
+    if form is not None:
+        return form.channel.data or ""
+    sent = [item for item in channels if item["sent"]]
+    return max(sent, key=lambda item: item["sent"])["name"] if sent else ""
 
 
 def _sealed(response: Response) -> Response:
@@ -198,7 +225,16 @@ def _sealed(response: Response) -> Response:
 
 
 def _say(refusal: IAMError) -> None:
-    flash(_(str(refusal.title)), "warn")
+    late = isinstance(refusal, TooManyAttempts)
+    flash(_waiting(refusal) if late else _(str(refusal.title)), "warn")
+
+
+def _waiting(refusal: IAMError) -> str:
+    text = f"{_(str(refusal.title))}."
+    seconds = getattr(refusal, "retry_after", None)
+    if seconds:
+        text = f"{text} {waiting_text(seconds)}"
+    return f"{text} {_('If you cannot wait, ask your administrator.')}"
 
 
 def _pending() -> Principal:

@@ -7,6 +7,7 @@ exist; proved by codes over two channels, never by questions (AT-106; NIST SP 80
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -81,10 +82,20 @@ def proved(row: IAMRecoveryRequest) -> set[str]:
     return {name for name, at in given.items() if at is not None}
 
 
+def takes_proofs(row: IAMRecoveryRequest) -> bool:
+    """Return whether codes move a request on.
+
+    Also one that an administrator opened: both codes prove more than their word does.
+    """
+    helped = row.status == APPROVAL and row.opened_by != row.user_id
+    return row.status == PROOFS or helped
+
+
 def open_own(principal: Principal, *, actor: Actor) -> None:
     """Open a request for the person of a pending sign-in; an open one stays as it is.
 
-    Owns its transactions. Raises TooManyAttempts, RecoveryUnreachable, RecoveryClosed.
+    Owns its transactions. Raises RecoveryUnreachable, RecoveryClosed, TooManyAttempts, and
+    what the notice raises.
     """
     if rows.open_of(principal.user_id) is not None:
         return
@@ -97,15 +108,16 @@ def open_own(principal: Principal, *, actor: Actor) -> None:
     with transaction():
         user = rows.hold(principal.user_id)
         if rows.open_of(user.id, locked=True) is None:
-            open_request(user, PROOFS, reason="", actor=actor)
+            open_request(user, PROOFS, reason="", amr=principal.amr, actor=actor)
 
 
 def open_request(
-    user: IAMUserAccount, status: str, *, reason: str, actor: Actor
+    user: IAMUserAccount, status: str, *, reason: str, amr: Sequence[str] = (), actor: Actor
 ) -> IAMRecoveryRequest:
     """Open a request for an account that is held and has none, and tell its owner.
 
-    Raises RecoveryUnreachable where nobody could be told.
+    `amr` is the first factor that was shown. Raises RecoveryUnreachable where nobody could
+    be told, and what the notice raises.
     """
     if not channels(user):
         raise RecoveryUnreachable
@@ -124,7 +136,7 @@ def open_request(
     )
     notices.opened(user, row, by_admin=status == APPROVAL, actor=actor)
     session().add(row)
-    record(events.RECOVERY_OPENED, resource=user, actor=actor, reason=reason)
+    record(events.RECOVERY_OPENED, resource=user, actor=actor, reason=reason, amr=amr)
     return row
 
 
@@ -166,7 +178,7 @@ def prove(principal: Principal, name: str, code: str, *, actor: Actor) -> None:
         except CodeInvalid:
             record_failure(user.id, "code", actor, channel=name)
             raise
-        rows.change(row, (PROOFS,), **{f"{name}_proved_at": clock.now()})
+        rows.change(row, (PROOFS, APPROVAL), **{f"{name}_proved_at": clock.now()})
         _advance(user, row, actor)
         record(events.RECOVERY_PROVED, resource=user, actor=actor, channel=name)
 
@@ -236,7 +248,7 @@ def record_failure(user_id: UUID, reason: str, actor: Actor, channel: str = "") 
 def _awaiting(user_id: UUID, name: str) -> tuple[IAMUserAccount, IAMRecoveryRequest, Channel]:
     user = rows.hold(user_id)
     row = rows.open_of(user.id, locked=True)
-    if row is None or row.status != PROOFS or name in proved(row):
+    if row is None or not takes_proofs(row) or name in proved(row):
         raise RecoveryClosed
     channel = channels(user).get(name)
     if channel is None:
@@ -248,8 +260,8 @@ def _advance(user: IAMUserAccount, row: IAMRecoveryRequest, actor: Actor) -> Non
     given = proved(row)
     if given == {MAILBOX, PHONE}:
         hours = effective(RecoverySettings).RECOVERY_WAIT_HOURS
-        begin_waiting(user, row, (PROOFS,), hours, actor=actor)
-    elif not set(channels(user)) - given:
+        begin_waiting(user, row, (PROOFS, APPROVAL), hours, actor=actor)
+    elif row.status == PROOFS and not set(channels(user)) - given:
         escalate(user, row, "one channel", actor=actor)
 
 

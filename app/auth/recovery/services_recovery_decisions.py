@@ -46,7 +46,8 @@ def open_for(
     """Open a request for a person who asked for help, to be approved by somebody else.
 
     One that the person began is taken over; joins the transaction. Raises InvalidInput,
-    Forbidden, SecondPersonNeeded for oneself, RecoveryClosed, RecoveryUnreachable.
+    Forbidden, SecondPersonNeeded for oneself, RecoveryClosed, RecoveryUnreachable, and what
+    the notice raises.
     """
     text = check_reason(reason)
     if actor.user_id == user_id:

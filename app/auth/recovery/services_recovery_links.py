@@ -6,7 +6,7 @@ every old factor and has the gate open a session that can only enrol: it never s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from ...audit import events
 from ...audit.services_audit import record
 from ...core import clock
 from ...core.actor import Actor
+from ...core.crypto import token_digest
 from ...core.db import session, transaction
 from ...core.errors import NotFound
 from ...risk import services_limits
@@ -45,6 +46,7 @@ class Preview:
     available_at: datetime
     expires_at: datetime
     removed: list[str]
+    cancel: str | None = field(repr=False)
 
     @property
     def is_due(self) -> bool:
@@ -58,7 +60,10 @@ def preview(token: str) -> Preview:
     if rows.status_of(row) != WAITING or row.available_at is None:
         raise NotFound
     user = get_user(row.user_id)
-    return Preview(user.username, row.available_at, row.expires_at, what_goes(user))
+    token = notices.cancel_token(row.id)
+    fits = token_digest(token) == row.cancel_digest  # not once the key was changed
+    cancel = token if fits else None
+    return Preview(user.username, row.available_at, row.expires_at, what_goes(user), cancel)
 
 
 def complete(token: str, entry: Entry, *, actor: Actor) -> SignIn:

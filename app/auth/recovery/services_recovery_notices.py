@@ -38,12 +38,13 @@ def phone_of(user: IAMUserAccount) -> str | None:
 
 
 def opened(user: IAMUserAccount, row: IAMRecoveryRequest, *, by_admin: bool, actor: Actor) -> None:
-    """Tell that a recovery was asked for, and how to stop it."""
+    """Tell that a recovery was asked for, and how to stop it. Raises what `waiting` raises."""
     at, who, cancel = clock.now(), brand(), _cancel_link(row)
     _tell(
         user,
         lambda to: texts.opened(to, brand=who, at=at, cancel=cancel, by_admin=by_admin),
         lambda to: texts.text_opened(to, brand=who, cancel=cancel),
+        needed=True,
         actor=actor,
     )
 
@@ -52,8 +53,9 @@ def waiting(user: IAMUserAccount, row: IAMRecoveryRequest, token: str, *, actor:
     """Send the personal link, and tell every channel how to stop the request.
 
     The link goes by mail, by text message to somebody without a confirmed address. Raises
-    TooManyAttempts where a text message may not be sent now: whoever used the allowance
-    up must not silence the notice (AT-085). InvalidInput where that leaves no channel.
+    TooManyAttempts where a cap of the tenant, the country or the block of numbers forbids a
+    text message now; the cap of one number does not: whoever used that up must not silence
+    the notice (AT-085). InvalidInput where that leaves no channel.
     """
     who, cancel, since = brand(), _cancel_link(row), row.available_at or clock.now()
     link = public_url("iam_recovery.proceed", token=token)
@@ -136,7 +138,8 @@ def _tell(
             send(user, mail(address), actor=actor)
         if number:
             try:
-                send(user, text(number), actor=actor)
+                # As many as requests are: three a day, or what an administrator opens.
+                send(user, text(number), bounded=needed, actor=actor)
             except TooManyAttempts:
                 if needed:
                     raise

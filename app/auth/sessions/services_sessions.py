@@ -6,7 +6,7 @@ One row each, named by the digest of a 256-bit token. Who a token belongs to is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -73,7 +73,8 @@ _INSERT_WITHIN_LIMIT = _insert_within_limit()
 class SignIn:
     """What a browser gets: the new token, and what is still missing (`stage`).
 
-    `generation` is the new one of its device cookie, None where that stays as it is.
+    `generation` is the new one of its device cookie, None where that stays as it is;
+    `device_cookie` a new cookie in place of one that was copied.
     """
 
     token: str
@@ -83,6 +84,7 @@ class SignIn:
     expires_at: datetime
     next_url: str | None = None
     generation: int | None = None
+    device_cookie: str | None = field(default=None, repr=False)
 
     @property
     def complete(self) -> bool:
@@ -127,16 +129,20 @@ def open_session(
     return SignIn(token, session_id, stage, remember, expires_at, next_url)
 
 
-def rotate(session_id: UUID, from_states: tuple[str, ...], **changes: Any) -> SignIn:
+def rotate(
+    session_id: UUID, from_states: tuple[str, ...], *, from_stage: str | None = None, **changes: Any
+) -> SignIn:
     """Give a session a new token and `changes`; the old token dies at once.
 
-    Raises NotFound where the session is no longer in one of `from_states`: the
-    update is a compare-and-swap, so of two parallel requests one wins.
+    Raises NotFound where the session is no longer in one of `from_states`, or not at
+    `from_stage` where that is given: the update is a compare-and-swap, so of two parallel
+    requests one wins, and a sign-in that was sent back to another stage is not completed.
     """
     token = rng.token()
+    stage = [] if from_stage is None else [_S.stage == from_stage]
     statement = (
         update(_S)
-        .where(_S.id == session_id, _S.state.in_(from_states))
+        .where(_S.id == session_id, _S.state.in_(from_states), *stage)
         .values(token_digest=token_digest(token), last_activity_at=clock.now(), **changes)
         .execution_options(synchronize_session=False)
     )
@@ -156,6 +162,7 @@ def activate(
     return rotate(
         principal.session_id,
         (PENDING,),
+        from_stage=principal.stage,
         state=ACTIVE,
         stage="done",
         amr=list(amr),

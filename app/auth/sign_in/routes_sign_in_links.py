@@ -18,7 +18,7 @@ from ..security import public
 from ..web.blueprint import auth_bp
 from ..web.current import any_session, browser, current_principal, keep_session, request_actor
 from ..web.limits import limited
-from ..web.pages import landing, onwards, redirect_url, render, without_referrer
+from ..web.pages import landing, onwards, redirect_to, redirect_url, render, without_referrer
 from ..web.redirects import safe_next
 from . import services_sign_in_links, services_sign_in_requests
 from .forms_sign_in_links import SignInCodeForm, SignInLinkForm
@@ -57,11 +57,13 @@ def sign_in_link() -> BaseResponse:
     return _sent(code, offer)
 
 
-@bp.post("/login/code")
+@bp.route("/login/code", methods=["GET", "POST"])
 @public("a way in")
 @limited
 def sign_in_code() -> BaseResponse:
-    """Check a code that was sent."""
+    """Check a code that was sent; a page loaded again leads to where one is asked for."""
+    if request.method != "POST":
+        return redirect_to("iam_auth.sign_in_link", channel=request.args.get("channel"))
     form = SignInCodeForm(formdata=request.form)
     offer = _offer(form.channel.data)
     if not offer.code:

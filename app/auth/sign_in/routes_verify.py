@@ -11,6 +11,7 @@ from ...notify.models import SENT
 from ..errors import CodeInvalid
 from ..identity import mask_email
 from ..mfa.forms_mfa import CodeForm
+from ..mfa.mfa_pages import waiting_text
 from ..mfa.settings_mfa import MfaSettings
 from ..principal import Principal
 from ..security import requires_pending
@@ -39,6 +40,11 @@ def verify_mailbox() -> BaseResponse:
     except CodeInvalid as refusal:
         form.code.errors = [_(str(refusal.title))]
         return _page(person, form, 401)
+    except TooManyAttempts as refusal:
+        form.code.errors = [_waiting(refusal)]
+        response = _page(person, form, 429)
+        response.headers["Retry-After"] = str(refusal.retry_after)
+        return response
     keep_session(signed)
     return onwards(signed)
 
@@ -51,11 +57,15 @@ def verify_mailbox_send() -> BaseResponse:
     try:
         status = services_verification.send_code(_person(), actor=request_actor())
     except TooManyAttempts as refusal:
-        flash(_(str(refusal.title)), "warn")
+        flash(_waiting(refusal), "warn")
         return redirect_to("iam_mfa.verify_mailbox")
     if status != SENT:
         flash(_("The code could not be sent yet. We keep trying; please wait a little."), "warn")
     return redirect_to("iam_mfa.verify_mailbox")
+
+
+def _waiting(refusal: TooManyAttempts) -> str:
+    return f"{_(str(refusal.title))}. {waiting_text(refusal.retry_after)}"
 
 
 def _page(person: Principal, form: CodeForm, status: int = 200) -> BaseResponse:
@@ -66,6 +76,7 @@ def _page(person: Principal, form: CodeForm, status: int = 200) -> BaseResponse:
         "iam/verify_mailbox.html",
         status,
         form=form,
+        enrolling=services_verification.is_for_enrolment(user),
         new_device=purpose == services_codes.VERIFY_DEVICE,
         destination=mask_email(user.email) if user.email else "",
         sent=live is not None,

@@ -177,14 +177,14 @@ def begin(
     """
     row = current(user_id, purpose, session_id=session_id, browser=browser)
     row_id = row.id if row is not None else None
+    if row_id is None:  # nothing to guess at, so nothing is counted against the owner
+        _refuse(CodeInvalid, user_id, purpose, "no_code", actor)
     try:
-        services_limits.charge_all(_buckets(user_id, actor))
+        services_limits.charge_all(buckets(user_id, purpose, actor))
     except TooManyAttempts:
         with transaction():
             _record_failure(user_id, purpose, "throttled", actor)
         raise
-    if row_id is None:
-        _refuse(CodeInvalid, user_id, purpose, "no_code", actor)
     with transaction():
         alive = _count_try(row_id)
     if not alive:
@@ -204,8 +204,18 @@ def redeem(attempt: Try, *, actor: Actor) -> IAMActionToken:
     if row is None or reason is not None or not consume(row):
         _record_failure(attempt.user_id, attempt.purpose, reason or "dead", actor)
         raise CodeInvalid(field="code")
-    services_limits.clear_all(_buckets(attempt.user_id, actor))
+    services_limits.clear_all(buckets(attempt.user_id, attempt.purpose, actor))
     return row
+
+
+def buckets(user_id: UUID, purpose: str, actor: Actor) -> list[Bucket]:
+    """Return the counter of an account's codes.
+
+    Anybody may try one that signs in: it has a counter of its own, which delays and never
+    ends, so that strangers cannot close the others.
+    """
+    scope = "code.sign_in" if purpose == SIGN_IN else "code"
+    return [bucket(scope, user_id, actor=actor)]
 
 
 def consume(row: IAMActionToken) -> bool:
@@ -314,10 +324,6 @@ def _digest(code: str, row: IAMActionToken) -> bytes:
 
 def _context(row_id: UUID) -> str:
     return f"iam_action_token:{row_id}"
-
-
-def _buckets(user_id: UUID, actor: Actor) -> list[Bucket]:
-    return [bucket("code", user_id, actor=actor)]
 
 
 def _bound(

@@ -93,17 +93,17 @@ def enter(
     actor = actor.acting_as(kind="user", user_id=user.id)
     if entry.replaces is not None:
         services_sessions.end_quietly(entry.replaces.session_id, "replaced")
-    device = _seen(user, device, entry, at, actor)
+    device, cookie = _seen(user, device, entry, at, actor)
     stage = _missing(user, grants_of(user), shown.amr, shown.acr, device, at)
     if stage == DONE:
-        return _admit(user, shown, entry, device, at, actor)
+        return replace(_admit(user, shown, entry, device, at, actor), device_cookie=cookie)
     if not rows.hold(user):
         raise InvalidCredentials
     signed = _open(user, shown, entry, device, PENDING, stage, actor)
     resource = ("user_account", user.id)
     record(events.LOGIN_STAGE_REACHED, resource=resource, actor=actor, stage=stage,
            producer=shown.producer)  # fmt: skip
-    return signed
+    return replace(signed, device_cookie=cookie)
 
 
 def complete_factor(principal: Principal, *, method: str, acr: str, actor: Actor) -> SignIn:
@@ -128,7 +128,12 @@ def onwards(principal: Principal, *, amr: tuple[str, ...], acr: str, actor: Acto
     stage = _missing(user, principal.grants, amr, acr, device, at)
     if stage != DONE:
         return services_sessions.rotate(
-            principal.session_id, (PENDING,), stage=stage, amr=list(amr), acr=acr
+            principal.session_id,
+            (PENDING,),
+            from_stage=principal.stage,
+            stage=stage,
+            amr=list(amr),
+            acr=acr,
         )
     generation = None
     if device is not None:
@@ -216,16 +221,26 @@ def _add_device(device: Device, user: Person, *, first: bool, at: datetime, acto
         services_notices.new_device(get_user(user.id), at=at, actor=actor)
 
 
-def _seen(user: Account, device: Device | None, entry: Entry, at: datetime, actor: Actor) -> Device:
-    if device is not None and device.known:
-        if not services_devices.is_stale(device, actor.generation, at):
-            return device
+def _seen(
+    user: Account, device: Device | None, entry: Entry, at: datetime, actor: Actor
+) -> tuple[Device, str | None]:
+    """Return the device, and the cookie of a new one where the browser's was copied.
+
+    A cookie that was found out is never renewed: its copy would be as good again.
+    """
+    known = device is not None and device.known
+    if device is not None and known and not services_devices.is_stale(device, actor.generation, at):
+        return device, None
+    if device is not None and known:
         services_devices.distrust_copied(device.id, actor=actor)
         services_sessions.revoke_device(device.id, actor=actor)  # one of them is the thief's
         services_notices.device_cookie_reused(get_user(user.id), at=at, actor=actor)
-        return Device(device.id, known=False, generation=device.generation)
-    found = services_devices.remember_device(user.id, entry.browser, actor=actor)
-    return Device(found.id, known=False, generation=found.generation)
+    browser, cookie = entry.browser, None
+    if known or actor.generation < services_devices.newest(entry.browser):
+        cookie, browser = services_devices.new_browser()
+        actor = actor.acting_as(generation=0)
+    found = services_devices.remember_device(user.id, browser, actor=actor)
+    return Device(found.id, known=False, generation=found.generation), cookie
 
 
 def _device_of(principal: Principal) -> Device | None:
@@ -279,11 +294,18 @@ def _second_step(
         return DONE  # by the first factor alone: such a session meets no step-up (F2)
     if stage == ENROL and _in_grace(user, at):
         stage = DONE
-    if stage == DONE and user.mfa_enrolment_due and not factors.any_active:
-        return ENROL  # every factor was lost, and none enrolled since
+    if user.mfa_enrolment_due and not factors.any_active:
+        return _enrol_anew(user, amr)
     if stage == DONE and not proved and _is_strange(user, device):
         return _confirm_device(user, factors, amr)
     return stage
+
+
+def _enrol_anew(user: Person, amr: tuple[str, ...]) -> str:
+    # Every factor was lost, and none enrolled since. Whoever knows the password alone must
+    # not be the one to enrol: the mailbox is asked for first.
+    reachable = bool(user.email) and user.email_verified
+    return VERIFY if reachable and "email" not in amr else ENROL
 
 
 def _is_strange(user: Person, device: Device | None) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Row, Select, Table, and_, bindparam, selec
 
 from ...core.db import run_prepared
 from ...core.scoping import current_tenant_id
+from ...risk import services_devices
 from ...risk.models import IAMDevice
 from ...tenancy.models import IAMTenant
 from ..accounts.services_directory import login_key
@@ -50,7 +51,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The account's device of a browser; `known` once a sign-in there was complete."""
+    """The account's device of a browser; `known` once a sign-in there was complete.
+
+    `newest` is the newest generation of the browser's cookie that any account has seen.
+    """
 
     id: UUID
     known: bool
@@ -58,6 +62,7 @@ class Device:
     rotated_at: datetime | None = None
     last_seen_at: datetime | None = None
     trusted_until: datetime | None = None
+    newest: int = 0
 
 
 _NAMES = tuple(field.name for field in fields(Account))
@@ -68,7 +73,11 @@ COLUMNS = tuple(
     else _U.c[name]
     for name in _NAMES
 )  # fmt: skip
-DEVICE_COLUMNS = tuple(_D.c[name].label(f"device_{name}") for name in _DEVICE_NAMES)
+# Whatever the account or tenant: the cookie is one for all that use a browser.
+_NEWEST = services_devices.newest_of_browser(bindparam("browser"))
+DEVICE_COLUMNS = tuple(
+    (_NEWEST if name == "newest" else _D.c[name]).label(f"device_{name}") for name in _DEVICE_NAMES
+)
 _TENANT = _U.c.tenant_id == bindparam("tenant")
 
 
@@ -169,7 +178,8 @@ def device_of(row: Row[Any]) -> Device | None:
 
 def device_from(found: IAMDevice) -> Device:
     """Return what the gate asks about a device that was loaded otherwise."""
-    return Device(**{name: getattr(found, name) for name in _DEVICE_NAMES})
+    values = {name: getattr(found, name) for name in _DEVICE_NAMES if name != "newest"}
+    return Device(**values, newest=services_devices.newest(found.browser_digest))
 
 
 def _unchanged(user: Account) -> dict[str, object]:

@@ -33,6 +33,11 @@ def purpose_of(user: IAMUserAccount) -> str:
     return VERIFY_EMAIL if unverified else VERIFY_DEVICE
 
 
+def is_for_enrolment(user: IAMUserAccount) -> bool:
+    """Return whether the code opens the place of factors that were all lost."""
+    return user.mfa_enrolment_due and purpose_of(user) == VERIFY_DEVICE
+
+
 def send_code(principal: Principal, *, actor: Actor) -> str:
     """Send a code to the stored address and return what became of it; owns its transactions.
 

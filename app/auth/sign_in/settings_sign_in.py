@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 from ...core.checks import Finding
 from ...core.settings import Section, setting
 from ...notify.settings import NotifySettings
+from ..mfa.settings_mfa import MfaSettings
+from ..settings import ACTOR_TYPES, AuthSettings
 
 
 class SignInSettings(Section):
@@ -38,7 +40,10 @@ class SignInSettings(Section):
 
 def check(state: Any) -> Iterator[Finding]:
     """Yield the findings for a loaded extension (a `core.checks.Check`)."""
-    yield from findings(state.settings[SignInSettings], state.settings[NotifySettings])
+    settings = state.settings
+    yield from findings(settings[SignInSettings], settings[NotifySettings])
+    if settings[NotifySettings].MAIL_PROVIDER == "none":
+        yield from _unsent_confirmations(settings[AuthSettings], settings[MfaSettings])
 
 
 def findings(settings: SignInSettings, notify: NotifySettings) -> Iterator[Finding]:
@@ -48,3 +53,17 @@ def findings(settings: SignInSettings, notify: NotifySettings) -> Iterator[Findi
         yield Finding("iam.E551", "Sign-in by mail is on, and MAIL_PROVIDER sends none")
     if settings.SIGN_IN_CODE_SMS_ENABLED and notify.SMS_PROVIDER == "none":
         yield Finding("iam.E552", "SIGN_IN_CODE_SMS_ENABLED is on, and SMS_PROVIDER sends none")
+
+
+def _unsent_confirmations(auth: AuthSettings, mfa: MfaSettings) -> Iterator[Finding]:
+    # Whoever waits for such a mail could never finish a sign-in.
+    if auth.EMAIL_VERIFICATION_REQUIRED:
+        yield Finding("iam.E553", "EMAIL_VERIFICATION_REQUIRED is on, and MAIL_PROVIDER sends none")
+    if mfa.MFA_DEFAULT_POLICY == "required":
+        return
+    for name in ACTOR_TYPES:
+        if auth.session_policy(name).mfa_on_new_device and name not in mfa.MFA_REQUIRED_ACTOR_TYPES:
+            text = (
+                "mfa_on_new_device without a required second factor, and MAIL_PROVIDER sends none"
+            )
+            yield Finding("iam.E553", f"IAM_SESSION_POLICIES: {name} has {text}")

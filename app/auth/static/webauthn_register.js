@@ -14,10 +14,11 @@ const showCodes = ({ action, sealed }, token) => {
 };
 
 panel?.start(async () => {
-  const { publicKey } = await panel.post(panel.words.optionsUrl, {});
+  const { next, optionsUrl, verifyUrl } = panel.words;
+  const { publicKey } = await panel.post(optionsUrl, {});
   const credential = await create(publicKey);
   panel.say("sending");
-  const answer = await panel.post(panel.words.verifyUrl, { credential, name: panel.value("name") });
+  const answer = await panel.post(verifyUrl, { credential, name: panel.value("name"), next });
   if (answer.codes) showCodes(answer.codes, answer.csrf_token);
   else location.assign(answer.next);
 });

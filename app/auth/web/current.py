@@ -177,10 +177,11 @@ def keep_session(signed: SignIn) -> None:
     if signed.remember and signed.complete:
         max_age = _seconds_left(signed)
     _set_cookie(SESSION_COOKIE, signed.token, max_age)
+    device = signed.device_cookie
     if signed.generation is not None:
-        renewed = services_devices.renewed_cookie(_device_cookie(), signed.generation)
-        if renewed is not None:
-            _keep_device(renewed)
+        device = services_devices.renewed_cookie(device or _device_cookie(), signed.generation)
+    if device is not None:
+        _keep_device(device)
 
 
 def drop_session() -> None:

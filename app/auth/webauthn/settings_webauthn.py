@@ -18,6 +18,7 @@ from pydantic import ValidationInfo, field_validator
 
 from ...core.checks import Finding
 from ...core.settings import CommaList, Section, setting
+from ..mfa.settings_mfa import MfaSettings
 from ..settings import AuthSettings
 
 _HOST = re.compile(
@@ -112,15 +113,19 @@ def is_address(host: str) -> bool:
 
 def check(state: Any) -> Iterator[Finding]:
     """Yield the findings for a loaded extension (a `core.checks.Check`)."""
-    yield from findings(state.settings[WebauthnSettings], state.settings[AuthSettings])
+    settings = state.settings
+    offered = "webauthn" in settings[MfaSettings].MFA_METHODS
+    yield from findings(settings[WebauthnSettings], settings[AuthSettings], offered=offered)
 
 
-def findings(settings: WebauthnSettings, auth: AuthSettings) -> Iterator[Finding]:
-    """Yield what is wrong or unwise in `settings` for production."""
+def findings(
+    settings: WebauthnSettings, auth: AuthSettings, *, offered: bool = True
+) -> Iterator[Finding]:
+    """Yield what is wrong or unwise in `settings`; `offered` tells whether keys may be added."""
     origins = settings.WEBAUTHN_ORIGINS or tuple(filter(None, [origin_of(auth.IAM_BASE_URL)]))
     rp_id = settings.WEBAUTHN_RP_ID or urlsplit(auth.IAM_BASE_URL).hostname or ""
-    if rp_id and (is_address(rp_id) or not _HOST.match(rp_id)):
-        yield Finding("iam.E401", f"WEBAUTHN_RP_ID {rp_id!r} must be a domain in small letters")
+    if offered and rp_id and (is_address(rp_id) or not _HOST.match(rp_id)):
+        yield Finding("iam.E401", _no_domain(rp_id, settings))
     for origin in origins:
         host = urlsplit(origin).hostname or ""
         if origin_of(origin) != origin:
@@ -130,6 +135,14 @@ def findings(settings: WebauthnSettings, auth: AuthSettings) -> Iterator[Finding
         if host != rp_id and not host.endswith(f".{rp_id}"):
             yield Finding("iam.E404", f"WEBAUTHN_RP_ID {rp_id!r} is no parent domain of {origin}")
     yield from _attestation(settings)
+
+
+def _no_domain(rp_id: str, settings: WebauthnSettings) -> str:
+    if settings.WEBAUTHN_RP_ID:
+        return f"WEBAUTHN_RP_ID {rp_id!r} must be a domain in small letters"
+    return (
+        f"IAM_BASE_URL: passkeys need a domain, not {rp_id!r}; or leave webauthn out of MFA_METHODS"
+    )
 
 
 def _attestation(settings: WebauthnSettings) -> Iterator[Finding]:

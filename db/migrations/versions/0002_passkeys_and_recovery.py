@@ -202,6 +202,9 @@ def upgrade() -> None:
         "iam_device", sa.Column("generation", sa.BigInteger(), server_default="0", nullable=False)
     )
     op.add_column("iam_device", sa.Column("rotated_at", moment(), nullable=True))
+    op.create_index(
+        "ix_iam_device_browser", "iam_device", ["browser_digest", "generation"], unique=False
+    )
     op.add_column(
         "iam_user_account",
         sa.Column("mfa_enrolment_due", sa.Boolean(), server_default="0", nullable=False),

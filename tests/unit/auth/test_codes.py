@@ -10,7 +10,7 @@ import pytest
 from app.auth.errors import CodeDead, CodeInvalid
 from app.auth.models import IAMActionToken
 from app.auth.sign_in import services_codes
-from app.auth.sign_in.services_codes import EMAIL_CHANGE, VERIFY_EMAIL
+from app.auth.sign_in.services_codes import EMAIL_CHANGE, SIGN_IN, VERIFY_EMAIL
 from app.core import clock
 from app.core.db import session, transaction
 from app.core.errors import TooManyAttempts
@@ -148,3 +148,21 @@ def test_a_message_to_another_address_than_the_checked_one_is_refused(ann, actor
         )  # fmt: skip
     session().rollback()
     assert sent_to() == []
+
+
+def test_at_008_tries_at_a_code_that_was_never_sent_cost_the_owner_nothing(ann, actor):
+    for _ in range(10):
+        with pytest.raises(CodeInvalid):
+            redeem(ann, "123456", actor, purpose=SIGN_IN, session_id=None, browser=b"e" * 32)
+    assert redeem(ann, issue(ann, actor), actor)
+
+
+def test_at_008_strangers_who_guess_at_a_sign_in_close_no_other_code(ann, actor):
+    theirs = {"purpose": SIGN_IN, "session_id": None, "browser": b"e" * 32}
+    code = issue(ann, actor, **theirs)
+    for _ in range(5):
+        with pytest.raises(CodeInvalid):
+            redeem(ann, wrong(code), actor, **theirs)
+    with pytest.raises(TooManyAttempts):
+        redeem(ann, wrong(code), actor, **theirs)
+    assert redeem(ann, issue(ann, actor), actor)

@@ -56,6 +56,16 @@ def test_e2_a_wrong_setting_has_a_finding_of_its_own(expected: str, values: Any)
     assert expected in ids(**values)
 
 
+def test_e2_an_address_is_refused_by_the_name_of_its_setting_and_only_where_keys_are_offered() -> (
+    None
+):
+    auth = AuthSettings(IAM_BASE_URL="https://192.0.2.7")
+    (finding,) = findings(WebauthnSettings(), auth)
+    assert finding.id == "iam.E401"
+    assert finding.text.startswith("IAM_BASE_URL")
+    assert list(findings(WebauthnSettings(), auth, offered=False)) == []
+
+
 def test_direct_attestation_needs_a_trust_list(tmp_path: Any) -> None:
     for values in (
         {"WEBAUTHN_ATTESTATION": "direct"},

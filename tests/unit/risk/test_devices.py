@@ -35,6 +35,7 @@ class Stored:
     generation: int = 0
     rotated_at: datetime | None = None
     trusted_until: datetime | None = None
+    newest: int = 0
 
 
 @pytest.fixture
@@ -225,17 +226,24 @@ def test_j3_of_two_sign_ins_that_saw_the_same_one_advances(device: IAMDevice, ow
     assert fresh().generation == 1
 
 
-def test_j3_a_copy_that_was_found_out_leaves_the_other_one_no_grace(
+def test_j3_a_generation_that_another_account_has_seen_counts_too(
     device: IAMDevice, own: Actor
 ) -> None:
     rotate(device, 5, own)
-    with clock.travel(GRACE):
-        assert devices.is_stale(fresh(), 4, clock.now())
-        with transaction():
-            devices.distrust_copied(device.id, actor=own)
-        assert not fresh().known
-        assert rotate(fresh(), 4, own) == 7
-        assert devices.is_stale(fresh(), 6, clock.now())
+    at = clock.now() + GRACE
+    assert devices.newest(device.browser_digest) == 6
+    assert devices.is_stale(Stored(device.id, generation=1, newest=6), 5, at)
+    assert not devices.is_stale(Stored(device.id, generation=1, newest=6), 6, at)
+
+
+def test_j3_a_copy_that_was_found_out_takes_everything_from_the_device(
+    device: IAMDevice, own: Actor
+) -> None:
+    rotate(device, 5, own)
+    trust(own)
+    with transaction():
+        devices.distrust_copied(device.id, actor=own)
+    assert (fresh().known, fresh().trusted_until) == (False, None)
 
 
 def test_j3_a_revoked_device_does_not_rotate(device: IAMDevice, own: Actor) -> None:
