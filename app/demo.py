@@ -40,7 +40,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     port = int(environment().get("PORT", "5000"))
-    app = create_app({"IAM_ENV": "demo", "IAM_BASE_URL": f"http://{NAME}:{port}", **_keys()})
+    app = create_app({"IAM_ENV": "demo", **_keys()})
     with app.app_context():
         prepare_database()
         list(seed(FOLDER))
@@ -56,7 +56,7 @@ def main() -> None:
         )
     except OSError as error:
         raise SystemExit(f"Port {port} is taken. Try: make demo PORT={port + 1}") from error
-    _announce(set_url(FOLDER, f"http://{NAME}:{port}"), port)
+    _announce(set_url(FOLDER, f"http://{HOST}:{port}"), port)
     with suppress(KeyboardInterrupt):
         server.run()
     click.echo("\nStopped.")
@@ -77,7 +77,7 @@ def _keys() -> dict[str, str]:
 
 def _announce(content: dict[str, Any], port: int) -> None:
     url = content["url"]
-    click.echo(f"\nAddress    {url}   (http://{HOST}:{port} too, but without passkeys)")
+    click.echo(f"\nAddress    {url}   (for passkeys: http://{NAME}:{port})")
     click.echo(f"Messages   {url}/dev/outbox\n")
     click.echo(f"{'username':<16} {'password':<30} {'roles':<16} second factor")
     for user in content["users"].values():

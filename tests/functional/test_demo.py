@@ -73,7 +73,7 @@ def test_x1_the_demonstration_is_seeded_repeatable_and_ends_cleanly(tmp_path):
         file = tmp_path / "instance" / "demo.json"
         first = json.loads(file.read_text())
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert first["url"] == f"http://localhost:{port}"
+        assert first["url"] == f"http://127.0.0.1:{port}"
         assert set(first["users"]) == {"admin", "manager", "auditor", "viewer", "partner_admin"}
         check_people(first["users"])
         walk(first)

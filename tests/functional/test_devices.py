@@ -67,6 +67,14 @@ def code(client: FlaskClient, person: Someone, **form: str) -> Answer:
     return post(client, "/auth/mfa/verify", {"code": totp_code(person.totp_secret), **form})
 
 
+def prove_again(client: FlaskClient, person: Someone) -> None:
+    """Give the second step's code for a change of one's own security."""
+    assert person.totp_secret
+    form = {"purpose": "account.security", "code": totp_code(person.totp_secret)}
+    page = "/auth/mfa/verify?purpose=account.security"
+    assert post(client, "/auth/mfa/verify", form, page=page).status_code == 303
+
+
 def remembered(client: FlaskClient, person: Someone) -> None:
     """Sign in with the box ticked, and out again."""
     password(client, person)
@@ -521,6 +529,7 @@ def disable_and_reactivate(_client: FlaskClient, person: Someone) -> str:
 
 
 def revoke_it(client: FlaskClient, person: Someone) -> str:
+    prove_again(client, person)
     post(client, f"{PAGE}/{device_of(person).id}/revoke", page=PAGE)
     return ""
 
@@ -647,7 +656,7 @@ def test_f2_without_a_strong_second_step_there_is_nothing_to_trust(
     assert device_of(person).trusted_until is None
 
 
-def test_j3_ending_needs_no_fresh_proof(
+def test_j3_removing_a_device_needs_fresh_proof_and_ending_trust_does_not(
     app: Flask, client: FlaskClient, ann: Someone, trusting: None, audit_rows: Any
 ) -> None:
     remembered(client, ann)
@@ -657,9 +666,15 @@ def test_j3_ending_needs_no_fresh_proof(
         password(other, ann)
         code(other, ann)
         there = [row for row in rows(IAMDevice) if row.trusted_until is None]
+        for act in (f"{there[0].id}/revoke", "revoke-others"):
+            answer = post(client, f"{PAGE}/{act}", page=PAGE)
+            assert answer.location.startswith("/auth/step-up")
+        assert other.get("/account").status_code == 200
+        assert post(client, f"{PAGE}/untrust-all", page=PAGE).location == PAGE
+    with clock.travel(timedelta(minutes=3)):
+        prove_again(client, ann)
         assert post(client, f"{PAGE}/{there[0].id}/revoke", page=PAGE).location == PAGE
         assert other.get("/account").status_code == 303
-        assert post(client, f"{PAGE}/untrust-all", page=PAGE).location == PAGE
     assert [row.trusted_until for row in rows(IAMDevice)] == [None, None]
     assert len(audit_rows("DEVICE_REVOKED")) == len(audit_rows("DEVICE_TRUST_ENDED")) == 1
 

@@ -11,7 +11,6 @@ import pytest
 from cryptography.fernet import Fernet
 
 from app import create_app
-from app.cli import prepare_database
 from app.core.errors import Misconfigured
 
 GOOD = {
@@ -102,8 +101,6 @@ def test_a7_the_administration_and_account_pages_can_be_switched_off(settings):
     app = create_app({**settings, "IAM_ADMIN_ENABLED": False, "IAM_ACCOUNT_ENABLED": False})
     rules = {rule.rule for rule in app.url_map.iter_rules()}
     assert not any(rule.startswith(("/admin", "/account")) for rule in rules)
-    with app.app_context():
-        prepare_database()
     client = app.test_client()
     assert client.get("/auth/login").status_code == 200
     assert client.get("/").status_code == 200

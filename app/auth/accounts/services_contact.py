@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy import select
@@ -22,7 +21,7 @@ from ...core.actor import Actor
 from ...core.db import session, transaction
 from ...core.errors import InvalidInput, NotFound, TooManyAttempts
 from ...core.i18n import _, speaking
-from ...notify import messages, messages_sign_in
+from ...notify import messages_sign_in
 from ...notify.messages import EMAIL, SMS, Message
 from ...risk import services_devices
 from ..identity import (
@@ -38,10 +37,9 @@ from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMUserAccount
 from ..passwords import services_links
 from ..recovery import services_recovery_rows
-from ..settings import AuthSettings
 from ..sign_in import services_codes
 from ..sign_in.services_codes import EMAIL_CHANGE, PHONE_CHANGE, Sent
-from ..web.links import public_url
+from ..web.links import public_host, public_url
 from . import services_accounts, services_contact_undo, services_notices
 
 _FIELD = {EMAIL_CHANGE: "email", PHONE_CHANGE: "phone_number"}
@@ -239,16 +237,8 @@ def _issue(
 
 
 def _code_message(user: IAMUserAccount, channel: str, destination: str, code: str) -> Message:
-    with speaking(user.language):
-        return messages.otp_code(
-            channel,
-            destination,
-            code=code,
-            minutes=MfaSettings.current().MFA_CODE_MINUTES,
-            brand=services_notices.brand(),
-            purpose="verify_email" if channel == EMAIL else "verify_phone",
-            host=_host(),
-        )
+    purpose = "verify_email" if channel == EMAIL else "verify_phone"
+    return services_notices.one_time_code(user, channel, destination, code=code, purpose=purpose)
 
 
 def _in_use(holder: IAMUserAccount) -> Message:
@@ -291,12 +281,8 @@ def _tell_phone(
                 user, build(user.email, brand=brand, at=at, link=link), actor=actor
             )
         if old:
-            text = messages_sign_in.phone_change_old(old, brand=brand, host=_host())
+            text = messages_sign_in.phone_change_old(old, brand=brand, host=public_host())
             try:
                 services_notices.send(user, text, actor=actor)
             except (InvalidInput, TooManyAttempts):  # the mail says it, too
                 return
-
-
-def _host() -> str | None:
-    return urlsplit(AuthSettings.current().IAM_BASE_URL).hostname

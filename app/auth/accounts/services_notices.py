@@ -15,9 +15,10 @@ from ...core.i18n import _, speaking
 from ...notify import messages, messages_devices, services_outbox
 from ...notify.messages import Message
 from ...risk import services_devices
+from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMUserAccount
 from ..settings import AuthSettings
-from ..web.links import public_url
+from ..web.links import public_host, public_url
 
 
 def new_device(user: IAMUserAccount, *, at: datetime, actor: Actor) -> None:
@@ -59,6 +60,28 @@ def clone_suspected(user: IAMUserAccount, *, name: str, at: datetime, actor: Act
                 user.email, key=name, brand=brand(), at=at, link=link
             )
         send(user, message, actor=actor)
+
+
+def one_time_code(
+    user: IAMUserAccount,
+    channel: str,
+    destination: str,
+    *,
+    code: str,
+    purpose: str,
+    minutes: int | None = None,
+) -> Message:
+    """Return a code in the person's language; `purpose` is that of `messages.otp_code`."""
+    with speaking(user.language):
+        return messages.otp_code(
+            channel,
+            destination,
+            code=code,
+            minutes=minutes or MfaSettings.current().MFA_CODE_MINUTES,
+            brand=brand(),
+            purpose=purpose,
+            host=public_host(),
+        )
 
 
 def send(user: IAMUserAccount, message: Message, *, bounded: bool = False, actor: Actor) -> None:

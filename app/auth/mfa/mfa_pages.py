@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
 import segno
 from flask import Response, flash, request, url_for
@@ -29,6 +28,7 @@ from ..sessions.services_sessions import SignIn
 from ..settings import AuthSettings
 from ..sign_in.services_policy import mfa_policy
 from ..web.current import current_principal, pending_login
+from ..web.links import public_host
 from ..web.pages import render
 from ..web.redirects import safe_next
 from . import services_factors, services_recovery_codes
@@ -208,8 +208,7 @@ def recovery_codes_page(
 
 def recovery_text(codes: list[str], username: str) -> str:
     """Return the file people download."""
-    settings = AuthSettings.current()
-    host = urlsplit(settings.IAM_BASE_URL).hostname
+    settings, host = AuthSettings.current(), public_host()
     head = _("Recovery codes for %(name)s", name=username)
     where = f"{settings.IAM_BRAND_NAME}{f' ({host})' if host else ''}"
     return "\n".join([where, head, _("Each code works once."), "", *codes, ""])

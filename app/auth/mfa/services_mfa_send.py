@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from ...audit import events
 from ...audit.services_audit import record
 from ...core.actor import Actor
 from ...core.errors import Forbidden
-from ...core.i18n import speaking
-from ...notify import messages, services_outbox
+from ...notify import services_outbox
 from ...notify.messages import EMAIL
 from ...notify.models import IAMOutbox
 from ...notify.services_caps import check_send_caps
+from ..accounts import services_notices
 from ..factors import ENROL, factors
 from ..models import IAMMfaMethod, IAMUserAccount
-from ..settings import AuthSettings
-from .settings_mfa import MfaSettings
 
 SIGN_IN = "sign_in"
 _STEP_UP = "step_up"
@@ -51,16 +48,13 @@ def send_otp(
     # The outbox itself caps text messages; codes by mail are capped here (AT-085).
     if channel == EMAIL:
         check_send_caps(channel, destination, actor)
-    with speaking(user.language):
-        message = messages.otp_code(
-            channel,
-            destination,
-            code=code,
-            minutes=MfaSettings.current().MFA_CODE_MINUTES,
-            brand=AuthSettings.current().IAM_BRAND_NAME,
-            purpose=purpose if purpose in (SIGN_IN, ENROL) else _STEP_UP,
-            host=urlsplit(AuthSettings.current().IAM_BASE_URL).hostname,
-        )
+    message = services_notices.one_time_code(
+        user,
+        channel,
+        destination,
+        code=code,
+        purpose=purpose if purpose in (SIGN_IN, ENROL) else _STEP_UP,
+    )
     row = services_outbox.enqueue(
         message,
         user_id=user.id,

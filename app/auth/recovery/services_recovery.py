@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from ...audit import events
@@ -20,19 +19,16 @@ from ...core.actor import Actor
 from ...core.crypto import token_digest
 from ...core.db import session, transaction
 from ...core.errors import NotFound, TooManyAttempts
-from ...core.i18n import speaking
 from ...core.ids import new_id
-from ...notify import messages
-from ...notify.messages import EMAIL, SMS, Message
+from ...notify.messages import EMAIL, SMS
 from ...risk import services_limits
 from ...tenancy.services_settings import effective
-from ..accounts.services_notices import brand
+from ..accounts.services_notices import one_time_code
 from ..errors import CodeInvalid
 from ..identity import mask_email, mask_phone
 from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMRecoveryRequest, IAMUserAccount
 from ..principal import Principal
-from ..settings import AuthSettings
 from ..sign_in import services_codes
 from ..sign_in.services_codes import RECOVERY_EMAIL, RECOVERY_PHONE
 from . import services_recovery_notices as notices
@@ -153,7 +149,9 @@ def send_code(principal: Principal, name: str, *, actor: Actor) -> str:
             channel.purpose,
             channel=channel.kind,
             destination=channel.destination,
-            build=lambda code, _token: _code_message(user, channel, code),
+            build=lambda code, _token: one_time_code(
+                user, channel.kind, channel.destination, code=code, purpose="recovery"
+            ),
             minutes=MfaSettings.current().MFA_CODE_MINUTES,
             session_id=principal.session_id,
             actor=actor,
@@ -267,16 +265,3 @@ def _advance(user: IAMUserAccount, row: IAMRecoveryRequest, actor: Actor) -> Non
 
 def _open_until() -> datetime:
     return clock.now() + timedelta(hours=RecoverySettings.current().RECOVERY_OPEN_HOURS)
-
-
-def _code_message(user: IAMUserAccount, channel: Channel, code: str) -> Message:
-    with speaking(user.language):
-        return messages.otp_code(
-            channel.kind,
-            channel.destination,
-            code=code,
-            minutes=MfaSettings.current().MFA_CODE_MINUTES,
-            brand=brand(),
-            purpose="recovery",
-            host=urlsplit(AuthSettings.current().IAM_BASE_URL).hostname,
-        )

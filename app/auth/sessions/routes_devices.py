@@ -1,7 +1,7 @@
 """A person's devices: listed, renamed, trusted, removed (J3, F2).
 
-Trust grants something and demands fresh proof; ending trust or sessions does not, so
-that somebody in a hurry is not held up.
+Trusting a device and removing one demand fresh proof: a thief of a session must neither
+settle in nor shut the owner out. Ending trust takes away only what was granted.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def devices_untrust_all() -> BaseResponse:
 
 
 @bp.post("/devices/<device_id>/revoke")
-@requires_login
+@requires_step_up(SECURITY)
 def device_revoke(device_id: str) -> BaseResponse:
     """Forget a device and end its sessions."""
     with transaction():
@@ -109,7 +109,7 @@ def device_revoke(device_id: str) -> BaseResponse:
 
 
 @bp.post("/devices/revoke-others")
-@requires_login
+@requires_step_up(SECURITY)
 def devices_revoke_others() -> BaseResponse:
     """Forget every device but this one, and end every session but this one."""
     person, actor = signed_in(), request_actor()

@@ -7,7 +7,6 @@ Whoever asks gets the same answer after the same work (AT-011, AT-012). What com
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from ...audit import events
@@ -16,7 +15,7 @@ from ...core.actor import Actor
 from ...core.db import end_read, session, transaction
 from ...core.errors import InvalidInput, TooManyAttempts
 from ...core.i18n import speaking
-from ...notify import messages, messages_sign_in
+from ...notify import messages_sign_in
 from ...notify.messages import EMAIL, SMS, Message
 from ...notify.services_caps import check_send_caps
 from ...risk import services_limits
@@ -30,7 +29,6 @@ from ..mfa import services_factors
 from ..models import IAMUserAccount
 from ..passwords import services_stand_in
 from ..sessions import services_sessions
-from ..settings import AuthSettings
 from ..web.links import public_url
 from . import services_codes, services_guesses
 from .services_codes import SIGN_IN
@@ -152,8 +150,12 @@ def _send(user: IAMUserAccount, asked: LinkRequest, actor: Actor) -> None:
     destination = _destination(user, offer.channel)
 
     def build(code: str, token: str) -> Message:
+        if offer.channel == SMS:
+            return services_notices.one_time_code(
+                user, SMS, destination, code=code, purpose=SIGN_IN, minutes=offer.minutes
+            )
         with speaking(user.language):
-            return _message(offer, destination, code, token)
+            return _mail(offer, destination, code, token)
 
     services_codes.issue(
         user,
@@ -169,18 +171,12 @@ def _send(user: IAMUserAccount, asked: LinkRequest, actor: Actor) -> None:
     )
 
 
-def _message(offer: Offer, destination: str, code: str, token: str) -> Message:
-    brand = services_notices.brand()
-    if offer.channel == SMS:
-        host = urlsplit(AuthSettings.current().IAM_BASE_URL).hostname
-        return messages.otp_code(
-            SMS, destination, code=code, minutes=offer.minutes, brand=brand, host=host
-        )
+def _mail(offer: Offer, destination: str, code: str, token: str) -> Message:
     link = public_url("iam_auth.sign_in_link_use", token=token) if offer.link else None
     return messages_sign_in.sign_in(
         destination,
         link=link,
         code=code if offer.code else None,
         minutes=offer.minutes,
-        brand=brand,
+        brand=services_notices.brand(),
     )

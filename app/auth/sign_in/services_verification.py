@@ -6,23 +6,20 @@ It proves the mailbox and is no second factor.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from ...audit import events
 from ...audit.services_audit import record
 from ...core import clock
 from ...core.actor import Actor
 from ...core.db import transaction
 from ...core.errors import Forbidden
-from ...core.i18n import _, speaking
-from ...notify import messages
-from ...notify.messages import EMAIL, Message
+from ...core.i18n import _
+from ...notify.messages import EMAIL
+from ..accounts import services_notices
 from ..liveness import ACTIVE, PENDING
 from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMUserAccount
 from ..principal import Principal
 from ..sessions.services_sessions import SignIn
-from ..settings import AuthSettings
 from . import services_codes, services_gate
 from .services_codes import VERIFY_DEVICE, VERIFY_EMAIL
 
@@ -57,7 +54,9 @@ def send_code(principal: Principal, *, actor: Actor) -> str:
             purpose,
             channel=EMAIL,
             destination=address,
-            build=lambda code, _token: _message(user, address, purpose, code),
+            build=lambda code, _token: services_notices.one_time_code(
+                user, EMAIL, address, code=code, purpose=purpose
+            ),
             minutes=MfaSettings.current().MFA_CODE_MINUTES,
             session_id=principal.session_id,
             actor=actor,
@@ -93,17 +92,3 @@ def _mark_verified(user: IAMUserAccount, actor: Actor) -> None:
         user.status = ACTIVE
         changes["status"] = [before, ACTIVE]
     record(events.EMAIL_VERIFIED, resource=user, changes=changes, actor=actor)
-
-
-def _message(user: IAMUserAccount, address: str, purpose: str, code: str) -> Message:
-    settings = AuthSettings.current()
-    with speaking(user.language):
-        return messages.otp_code(
-            EMAIL,
-            address,
-            code=code,
-            minutes=MfaSettings.current().MFA_CODE_MINUTES,
-            brand=settings.IAM_BRAND_NAME,
-            purpose=purpose,
-            host=urlsplit(settings.IAM_BASE_URL).hostname,
-        )

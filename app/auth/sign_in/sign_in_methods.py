@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import url_for
 from sqlalchemy.exc import SQLAlchemyError
 
-from ...core.db import is_outage
 from ...core.i18n import _
 from ...notify.messages import SMS
 from . import services_sign_in_requests
@@ -27,10 +26,8 @@ def offered(next_url: str | None) -> list[dict[str, str]]:
 def _offers() -> list[Offer]:
     try:
         return services_sign_in_requests.offers()
-    except SQLAlchemyError as error:
-        if not is_outage(error):
-            raise
-        return []  # the page renders while the database is away, and is sent when it is back
+    except SQLAlchemyError:
+        return []  # the page renders while there is no database, and is sent when there is one
 
 
 def _label(offer: Offer) -> str:

@@ -23,6 +23,7 @@ from .current import csrf_binding
 SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # Not Flask-WTF's own key: a host's forms, open in another tab, keep their token.
 _KEY, _FIELD = "iam_csrf", "csrf_token"
+_KEPT = "iam_csrf_kept"
 
 
 class CsrfRefused(Forbidden):
@@ -32,18 +33,23 @@ class CsrfRefused(Forbidden):
     title = N_("This form has expired. Go back, reload the page and send it again.")
 
 
-def bind() -> None:
+def bind() -> str:
     """Make Flask-WTF's raw value the one that belongs to this browser's session."""
     expected = keyring().signed_digest(csrf_binding(), "csrf").hex()
     if flask_session.get(_KEY) != expected:
         flask_session[_KEY] = expected
     g.pop(_KEY, None)
+    return expected
 
 
 def token() -> str:
-    """Return a form token for this browser; for templates."""
-    bind()
-    return str(generate_csrf(token_key=_KEY))
+    """Return a form token for this browser, one for every form of a page; for templates."""
+    bound_to = bind()
+    kept: tuple[str, str] | None = g.get(_KEPT)
+    if kept is None or kept[0] != bound_to:
+        kept = bound_to, str(generate_csrf(token_key=_KEY))
+        setattr(g, _KEPT, kept)
+    return kept[1]
 
 
 def protect() -> None:

@@ -32,6 +32,11 @@ def public_origin() -> str:
     return origin_of(AuthSettings.current().IAM_BASE_URL or _loopback())
 
 
+def public_host() -> str | None:
+    """Return the host of the public address, as messages name it; None where none is known."""
+    return urlsplit(AuthSettings.current().IAM_BASE_URL).hostname
+
+
 def _path(endpoint: str, values: dict[str, Any]) -> str:
     if has_request_context():
         return url_for(endpoint, _external=False, **values)
