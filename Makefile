@@ -46,6 +46,8 @@ totp: $(VENV)/.installed ## print the current one-time codes of the demo account
 test: $(VENV)/.installed-test ## the whole suite, on SQLite and then on a real MySQL
 	$(STEP) 'a real Chromium'
 	@$(BIN)/python -m tests.support.chromium ensure
+	$(STEP) 'a real OpenID provider'
+	@$(BIN)/python -m tests.support.oidc_peer ensure
 	$(STEP) 'the suite on SQLite'
 	@IAM_TEST_DATABASE=sqlite $(PYTEST)
 	$(STEP) 'the suite on MySQL'

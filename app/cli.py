@@ -35,10 +35,12 @@ from .generate import outputs, settings_table
 from .notify import services_outbox
 from .services_keys import rotate_stored_secrets
 from .services_purge import purge_expired
+from .tenancy import services_domains
 from .tenancy.services_tenants import default_tenant_id, ensure_default_tenant
 
 iam_cli = AppGroup("iam", help="Identity and access management.")
 CLI = "command line"
+_DOMAINS_SECONDS = 3600
 _LOOKS = {"check", "settings", "schema"}
 
 
@@ -202,12 +204,24 @@ def purge() -> None:
 
 @iam_cli.command("worker")
 def worker() -> None:
-    """Deliver queued messages until interrupted (IAM_OUTBOX_MODE=worker)."""
+    """Deliver queued messages and look after e-mail domains until interrupted."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_args: stopping.set())
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    threading.Thread(target=_check_domains, args=(app, stopping), daemon=True).start()
     click.echo("Delivering messages. Ctrl-C ends it.")
     services_outbox.run_worker(stopping)
+
+
+def _check_domains(app: Flask, stopping: threading.Event) -> None:
+    while not stopping.is_set():
+        try:
+            with app.app_context():
+                services_domains.check_due()
+        except Exception as error:  # noqa: BLE001 - a lost database comes back; DNS as well
+            app.logger.warning("domains not checked: %s", type(error).__name__)
+        stopping.wait(_DOMAINS_SECONDS)
 
 
 keys_cli = AppGroup("keys", help="Encryption keys.")
@@ -304,6 +318,21 @@ def users_send_link(username: str) -> None:
     with tenant_scope(default_tenant_id()), transaction():
         services_reset.send_set_password_link(_find(username), actor=_actor())
     click.echo(f"Sent       a set-password link to {username}")
+
+
+domains_cli = AppGroup("domains", help="E-mail domains.")
+iam_cli.add_command(domains_cli)
+
+
+@domains_cli.command("check")
+@with_appcontext
+def domains_check() -> None:
+    """Look again for the DNS records of verified domains; run it every hour."""
+    found = services_domains.check_due()
+    click.echo(f"Checked    {found.checked + found.missing + found.lost}")
+    click.echo(f"Missing    {found.missing} (lost after 72 hours)")
+    click.echo(f"Lost       {found.lost}")
+    click.echo(f"No answer  {found.unanswered} (looked at again next time)")
 
 
 audit_cli = AppGroup("audit", help="The audit trail.")

@@ -9,6 +9,7 @@ from .auth.passwords.settings_password import PasswordSettings
 from .auth.recovery.settings_recovery import RecoverySettings
 from .auth.settings import AuthSettings
 from .auth.sign_in.settings_sign_in import SignInSettings
+from .auth.sso.settings_sso import SsoSettings
 from .auth.webauthn.settings_webauthn import WebauthnSettings
 from .core.runtime import CoreSettings
 from .core.settings import Section
@@ -24,6 +25,7 @@ SECTIONS: tuple[type[Section], ...] = (
     WebauthnSettings,
     SignInSettings,
     RecoverySettings,
+    SsoSettings,
     RiskSettings,
     NotifySettings,
     TenancySettings,

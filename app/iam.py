@@ -23,6 +23,7 @@ from .auth import (
     routes_login,
     routes_mfa,
     routes_service,
+    routes_sso,
     routes_webauthn,
 )
 from .auth.accounts import routes_contact
@@ -34,6 +35,7 @@ from .auth.security import can
 from .auth.sessions import routes_devices
 from .auth.settings import AuthSettings
 from .auth.sign_in import routes_sign_in_links, routes_verify
+from .auth.sso import routes_sso_link
 from .auth.web import current, http_errors, pages
 from .auth.web.blueprint import IAMBlueprint, is_ours, template_loader
 from .authz import routes_admin as roles_admin
@@ -95,6 +97,7 @@ def blueprints(settings: AuthSettings, core: CoreSettings) -> list[IAMBlueprint]
     """Return the blueprints that the settings switch on."""
     found = [
         routes_login.bp,
+        routes_sso.bp,
         routes_sign_in_links.bp,
         routes_mfa.bp,
         routes_verify.bp,
@@ -104,6 +107,7 @@ def blueprints(settings: AuthSettings, core: CoreSettings) -> list[IAMBlueprint]
     ]
     if settings.IAM_ACCOUNT_ENABLED:
         found += [routes_account.bp, routes_contact.bp, routes_devices.bp, routes_factors.bp]
+        found.append(routes_sso_link.bp)
     if settings.IAM_ADMIN_ENABLED:
         found += [routes_admin.bp, roles_admin.bp, audit_admin.bp]
     if core.IAM_ENV == "demo":

@@ -12,7 +12,14 @@ from sqlalchemy import select, update
 
 from .audit import events
 from .audit.services_audit import record
-from .auth.models import IAMActionToken, IAMMfaMethod, IAMRecoveryCode
+from .auth.models import (
+    IAMActionToken,
+    IAMMfaMethod,
+    IAMRecoveryCode,
+    IAMSsoConnection,
+    IAMSsoFlow,
+    IAMSsoSession,
+)
 from .core.actor import Actor
 from .core.crypto import keyring
 from .core.db import session, transaction
@@ -24,6 +31,10 @@ ENCRYPTED: tuple[Any, ...] = (
     IAMRecoveryCode.digest_key,
     IAMActionToken.payload,
     IAMOutbox.payload,
+    IAMSsoConnection.client_secret,
+    IAMSsoFlow.code_verifier,
+    IAMSsoFlow.answer,
+    IAMSsoSession.id_token,
 )
 _EXEMPT = exempt("keys belong to the installation, not to one tenant")
 _BATCH = 500

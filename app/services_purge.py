@@ -12,6 +12,8 @@ from .auth.models import (
     IAMAuthSession,
     IAMMfaChallenge,
     IAMRecoveryRequest,
+    IAMSsoFlow,
+    IAMSsoLogoutToken,
     IAMWebauthnChallenge,
 )
 from .core import clock
@@ -29,6 +31,8 @@ _EXPIRING: tuple[Any, ...] = (
     IAMRecoveryRequest,
 )
 
+_USELESS_AT_ONCE: tuple[Any, ...] = (IAMWebauthnChallenge, IAMSsoFlow, IAMSsoLogoutToken)
+
 
 def purge_expired() -> dict[str, int]:
     """Delete expired sessions, challenges, links, requests, counters and delivered messages."""
@@ -37,9 +41,9 @@ def purge_expired() -> dict[str, int]:
     for model in _EXPIRING:
         with transaction():
             counts[model.__tablename__] = _delete(model, model.expires_at < at - _KEEP)
-    with transaction():
-        expired = IAMWebauthnChallenge.expires_at < at
-        counts["iam_webauthn_challenge"] = _delete(IAMWebauthnChallenge, expired)
+    for model in _USELESS_AT_ONCE:
+        with transaction():
+            counts[model.__tablename__] = _delete(model, model.expires_at < at)
     with transaction():
         counts["iam_throttle"] = services_limits.purge(at - timedelta(days=2))
     counts["iam_outbox"] = services_outbox.purge()

@@ -164,6 +164,59 @@ CREATE TABLE iam_role (
 	CONSTRAINT fk_iam_role_tenant_id_parent_id FOREIGN KEY(tenant_id, parent_id) REFERENCES iam_role (tenant_id, id)
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
+-- A tenant's connection to a provider. `from_settings`: what is null here comes from those.
+CREATE TABLE iam_sso_connection (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	slug VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	provider VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	name VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	enabled BOOL NOT NULL,
+	is_default BOOL NOT NULL,
+	from_settings BOOL NOT NULL,
+	client_id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	client_secret MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	discovery_url VARCHAR(500) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	endpoints JSON NOT NULL,
+	scopes JSON NOT NULL,
+	options JSON NOT NULL,
+	attributes JSON NOT NULL,
+	jit VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	trusts_mfa BOOL NOT NULL,
+	allow_private BOOL NOT NULL,
+	end_sessions BOOL NOT NULL,
+	provider_logout BOOL NOT NULL,
+	secret_changed_at DATETIME(6),
+	created_by BINARY(16),
+	created_at DATETIME(6) NOT NULL,
+	updated_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_sso_connection PRIMARY KEY (id),
+	CONSTRAINT uq_iam_sso_connection_tenant_id_slug UNIQUE (tenant_id, slug),
+	CONSTRAINT uq_iam_sso_connection_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT fk_iam_sso_connection_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- A domain of e-mail addresses that a tenant says is its own.
+CREATE TABLE iam_domain (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	name VARCHAR(253) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	verified_name VARCHAR(253) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	token VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	connection_id BINARY(16),
+	verified_at DATETIME(6),
+	checked_at DATETIME(6),
+	missing_since DATETIME(6),
+	created_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_domain PRIMARY KEY (id),
+	CONSTRAINT uq_iam_domain_tenant_id_name UNIQUE (tenant_id, name),
+	CONSTRAINT uq_iam_domain_verified_name UNIQUE (verified_name),
+	CONSTRAINT fk_iam_domain_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id),
+	CONSTRAINT fk_iam_domain_tenant_id_connection_id FOREIGN KEY(tenant_id, connection_id) REFERENCES iam_sso_connection (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_domain_checked_at ON iam_domain (checked_at);
+
 -- A permission held by a role, in a scope.
 CREATE TABLE iam_role_permission (
 	id BINARY(16) NOT NULL,
@@ -176,6 +229,38 @@ CREATE TABLE iam_role_permission (
 	CONSTRAINT uq_iam_role_permission_tenant_id_role_id_permission_id_scope UNIQUE (tenant_id, role_id, permission_id, scope),
 	CONSTRAINT fk_iam_role_permission_tenant_id_role_id FOREIGN KEY(tenant_id, role_id) REFERENCES iam_role (tenant_id, id),
 	CONSTRAINT fk_iam_role_permission_tenant_id_permission_id FOREIGN KEY(tenant_id, permission_id) REFERENCES iam_permission (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- A logout token that was received, so that none counts twice (AT-203).
+CREATE TABLE iam_sso_logout_token (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	connection_id BINARY(16) NOT NULL,
+	token_digest BINARY(32) NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	expires_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_sso_logout_token PRIMARY KEY (id),
+	CONSTRAINT uq_iam_sso_logout_token_tenant_id_token_digest UNIQUE (tenant_id, token_digest),
+	CONSTRAINT fk_iam_sso_logout_token_tenant_id_connection_id FOREIGN KEY(tenant_id, connection_id) REFERENCES iam_sso_connection (tenant_id, id) ON DELETE CASCADE
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_sso_logout_token_expires_at ON iam_sso_logout_token (expires_at);
+
+-- A claim's value that gives a role while it lasts.
+CREATE TABLE iam_sso_role_rule (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	connection_id BINARY(16) NOT NULL,
+	claim VARCHAR(120) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	value VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	role_id BINARY(16) NOT NULL,
+	ceiling JSON NOT NULL,
+	written_by BINARY(16),
+	created_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_sso_role_rule PRIMARY KEY (id),
+	CONSTRAINT uq_iam_sso_role_rule_tenant_id_connection_id_claim_value_role_id UNIQUE (tenant_id, connection_id, claim, value, role_id),
+	CONSTRAINT fk_iam_sso_role_rule_tenant_id_role_id FOREIGN KEY(tenant_id, role_id) REFERENCES iam_role (tenant_id, id) ON DELETE CASCADE,
+	CONSTRAINT fk_iam_sso_role_rule_tenant_id_connection_id FOREIGN KEY(tenant_id, connection_id) REFERENCES iam_sso_connection (tenant_id, id) ON DELETE CASCADE
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
 -- A person, or a machine, that can be signed in.
@@ -350,6 +435,62 @@ CREATE INDEX ix_iam_recovery_request_status ON iam_recovery_request (tenant_id, 
 
 CREATE INDEX ix_iam_recovery_request_user ON iam_recovery_request (tenant_id, user_id, status);
 
+-- One trip to a provider and back: state by digest, used up once, bound to a browser.
+CREATE TABLE iam_sso_flow (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	state_digest BINARY(32) NOT NULL,
+	browser_digest BINARY(32) NOT NULL,
+	connection_id BINARY(16) NOT NULL,
+	purpose VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	step_up_purpose VARCHAR(48) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	user_id BINARY(16),
+	session_id BINARY(16),
+	nonce_digest BINARY(32) NOT NULL,
+	code_verifier MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	answer MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	answered_at DATETIME(6),
+	remember BOOL NOT NULL,
+	next_url VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	created_at DATETIME(6) NOT NULL,
+	expires_at DATETIME(6) NOT NULL,
+	consumed_at DATETIME(6),
+	CONSTRAINT pk_iam_sso_flow PRIMARY KEY (id),
+	CONSTRAINT uq_iam_sso_flow_state_digest UNIQUE (state_digest),
+	CONSTRAINT fk_iam_sso_flow_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id),
+	CONSTRAINT fk_iam_sso_flow_tenant_id_connection_id FOREIGN KEY(tenant_id, connection_id) REFERENCES iam_sso_connection (tenant_id, id) ON DELETE CASCADE
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_sso_flow_browser ON iam_sso_flow (tenant_id, browser_digest);
+
+CREATE INDEX ix_iam_sso_flow_expires_at ON iam_sso_flow (expires_at);
+
+CREATE INDEX ix_iam_sso_flow_user ON iam_sso_flow (tenant_id, user_id);
+
+-- Who a person is at a provider: issuer and subject, never an address (AT-192, AT-196).
+CREATE TABLE iam_user_identity (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	connection_id BINARY(16) NOT NULL,
+	issuer VARCHAR(500) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	subject VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	identity_digest BINARY(32) NOT NULL,
+	email VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	email_verified BOOL NOT NULL,
+	label VARCHAR(120) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	linked_at DATETIME(6) NOT NULL,
+	linked_by VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	last_login_at DATETIME(6),
+	CONSTRAINT pk_iam_user_identity PRIMARY KEY (id),
+	CONSTRAINT uq_iam_user_identity_tenant_id_identity_digest UNIQUE (tenant_id, identity_digest),
+	CONSTRAINT uq_iam_user_identity_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT fk_iam_user_identity_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id),
+	CONSTRAINT fk_iam_user_identity_tenant_id_connection_id FOREIGN KEY(tenant_id, connection_id) REFERENCES iam_sso_connection (tenant_id, id) ON DELETE CASCADE
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_user_identity_user ON iam_user_identity (tenant_id, user_id);
+
 -- A role held by a user, in a scope, perhaps until a time.
 CREATE TABLE iam_user_role (
 	id BINARY(16) NOT NULL,
@@ -359,6 +500,7 @@ CREATE TABLE iam_user_role (
 	scope VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	organization_id BINARY(16),
 	expires_at DATETIME(6),
+	connection_id BINARY(16),
 	assigned_by BINARY(16),
 	assigned_at DATETIME(6) NOT NULL,
 	CONSTRAINT pk_iam_user_role PRIMARY KEY (id),
@@ -485,10 +627,35 @@ CREATE TABLE iam_webauthn_credential (
 
 CREATE INDEX ix_iam_webauthn_credential_user ON iam_webauthn_credential (tenant_id, user_id);
 
+-- What a provider knows of a session of ours, for logout on either side.
+CREATE TABLE iam_sso_session (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	session_id BINARY(16) NOT NULL,
+	identity_id BINARY(16) NOT NULL,
+	connection_id BINARY(16) NOT NULL,
+	sid_digest BINARY(32),
+	id_token MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	created_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_sso_session PRIMARY KEY (id),
+	CONSTRAINT uq_iam_sso_session_tenant_id_session_id UNIQUE (tenant_id, session_id),
+	CONSTRAINT fk_iam_sso_session_tenant_id_session_id FOREIGN KEY(tenant_id, session_id) REFERENCES iam_auth_session (tenant_id, id) ON DELETE CASCADE,
+	CONSTRAINT fk_iam_sso_session_tenant_id_identity_id FOREIGN KEY(tenant_id, identity_id) REFERENCES iam_user_identity (tenant_id, id) ON DELETE CASCADE,
+	CONSTRAINT fk_iam_sso_session_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id),
+	CONSTRAINT fk_iam_sso_session_tenant_id_connection_id FOREIGN KEY(tenant_id, connection_id) REFERENCES iam_sso_connection (tenant_id, id) ON DELETE CASCADE
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_sso_session_identity ON iam_sso_session (tenant_id, identity_id);
+
+CREATE INDEX ix_iam_sso_session_sid ON iam_sso_session (tenant_id, sid_digest);
+
+CREATE INDEX ix_iam_sso_session_user ON iam_sso_session (tenant_id, user_id);
+
 -- The version this file stands at, so that `flask iam init-db` continues from here.
 CREATE TABLE iam_alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT iam_alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO iam_alembic_version (version_num) VALUES ('0002_passkeys_and_recovery');
+INSERT INTO iam_alembic_version (version_num) VALUES ('0003_single_sign_on');

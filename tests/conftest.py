@@ -35,7 +35,10 @@ from app.core.ids import new_id
 from app.core.scoping import tenant_scope, unscoped
 from app.extensions import limiter
 from app.tenancy import services_tenants
+from tests.support.lying_provider import LyingProvider
 from tests.support.mysql_server import mysql_server
+from tests.support.oidc_peer import OidcPeer
+from tests.support.served import Served, serve
 
 ENGINE = os.environ.get("IAM_TEST_DATABASE", "sqlite")
 PASSWORD = "correct horse battery staple 42"
@@ -150,6 +153,19 @@ def empty_database(app: Flask) -> None:
 
 
 @pytest.fixture
+def served(app: Flask, database_url: str) -> Iterator[Served]:
+    """Serve the demo configuration of the suite's database on a free loopback port."""
+
+    def make(url: str) -> Flask:
+        return make_app(database_url, TESTING=False, IAM_ENV="demo", IAM_BASE_URL=url)
+
+    with serve(make) as found:
+        yield found
+    session().rollback()  # what the test itself read must not hold the tables
+    empty_database(app)
+
+
+@pytest.fixture
 def tenant(app: Flask) -> uuid.UUID:
     """Return the default tenant's id, and put the test into its scope."""
     return services_tenants.default_tenant_id()
@@ -174,6 +190,27 @@ def other_tenant(app: Flask) -> uuid.UUID:
 def actor(tenant: uuid.UUID) -> Actor:
     """Return the actor of the system in the default tenant."""
     return system_actor(tenant, "tests")
+
+
+@pytest.fixture
+def lying_provider() -> Iterator[LyingProvider]:
+    """Run an OpenID provider that lies on command."""
+    with LyingProvider() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def _oidc_peer() -> Iterator[OidcPeer]:
+    with OidcPeer() as peer:
+        yield peer
+
+
+@pytest.fixture
+def oidc_peer(_oidc_peer: OidcPeer) -> Iterator[OidcPeer]:
+    """Return this worker's OpenID provider; what it wrote is shown where the test fails."""
+    before = len(_oidc_peer.log())
+    yield _oidc_peer
+    print(_oidc_peer.log(before))
 
 
 @pytest.fixture

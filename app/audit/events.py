@@ -181,11 +181,101 @@ RECOVERY_FAILED = _declare(
     "RECOVERY_FAILED", WARNING, "A step of a recovery was refused.", "reason", "channel"
 )
 
-# Sessions and devices
+# Sessions
 SESSION_REVOKED = _declare("SESSION_REVOKED", NOTICE, "A session was ended.", "reason", "count")
 SESSION_LIMIT_REACHED = _declare(
     "SESSION_LIMIT_REACHED", NOTICE, "The oldest session ended to make room.", "limit"
 )
+
+# Single sign-on
+SSO_STARTED = _declare(
+    "SSO_STARTED", INFO, "Somebody was sent to another service to sign in.",
+    "connection", "provider", "purpose",
+)  # fmt: skip
+SSO_FAILED = _declare(
+    "SSO_FAILED", WARNING, "What came back from another service was refused.",
+    "connection", "provider", "purpose", "reason",
+)  # fmt: skip
+SSO_ACCOUNT_CREATED = _declare(
+    "SSO_ACCOUNT_CREATED", NOTICE, "A first sign-in through a connection made an account.",
+    "connection", "provider",
+)  # fmt: skip
+IDENTITY_LINKED = _declare(
+    "IDENTITY_LINKED", NOTICE, "An identity of another service was linked to an account.",
+    "connection", "provider", "reason",
+)  # fmt: skip
+IDENTITY_UNLINKED = _declare(
+    "IDENTITY_UNLINKED", NOTICE, "An identity of another service was taken from an account.",
+    "connection", "provider", "reason",
+)  # fmt: skip
+IDENTITY_LINK_OFFERED = _declare(
+    "IDENTITY_LINK_OFFERED", NOTICE,
+    "An identity waits for a sign-in to the account that has its address.",
+    "connection", "provider",
+)  # fmt: skip
+SSO_ROLES_APPLIED = _declare(
+    "SSO_ROLES_APPLIED", NOTICE, "What another service said of a person changed their roles.",
+    "connection", "provider", "roles", "removed",
+)  # fmt: skip
+SSO_ROLE_WITHHELD = _declare(
+    "SSO_ROLE_WITHHELD", WARNING,
+    "A mapping rule was not followed: its role holds more than its author could give.",
+    "connection", "provider", "role", "reason",
+)  # fmt: skip
+SSO_LOGOUT_RECEIVED = _declare(
+    "SSO_LOGOUT_RECEIVED", NOTICE, "Another service asked to end a person's sessions.",
+    "connection", "provider", "count",
+)  # fmt: skip
+SSO_LOGOUT_REFUSED = _declare(
+    "SSO_LOGOUT_REFUSED", WARNING, "A logout token was refused.",
+    "connection", "provider", "reason",
+)  # fmt: skip
+SSO_CONNECTION_CREATED = _declare(
+    "SSO_CONNECTION_CREATED", NOTICE, "A connection for single sign-on was set up.", "provider"
+)
+SSO_CONNECTION_CHANGED = _declare(
+    "SSO_CONNECTION_CHANGED", NOTICE, "A connection for single sign-on was changed.", "provider"
+)
+SSO_CONNECTION_ENABLED = _declare(
+    "SSO_CONNECTION_ENABLED", NOTICE, "A connection for single sign-on was enabled.", "provider"
+)
+SSO_CONNECTION_DISABLED = _declare(
+    "SSO_CONNECTION_DISABLED", WARNING, "A connection for single sign-on was disabled.",
+    "provider", "count",
+)  # fmt: skip
+SSO_CONNECTION_TESTED = _declare(
+    "SSO_CONNECTION_TESTED", INFO, "A connection for single sign-on was tested.",
+    "provider", "reason",
+)  # fmt: skip
+SSO_CONNECTION_DELETED = _declare(
+    "SSO_CONNECTION_DELETED", WARNING, "A connection for single sign-on was deleted.",
+    "provider", "count",
+)  # fmt: skip
+SSO_SECRET_ROTATED = _declare(
+    "SSO_SECRET_ROTATED", NOTICE, "The secret of a connection was replaced.", "provider"
+)
+SSO_RULE_ADDED = _declare(
+    "SSO_RULE_ADDED", NOTICE, "A mapping rule was added to a connection.",
+    "connection", "claim", "role",
+)  # fmt: skip
+SSO_RULE_REMOVED = _declare(
+    "SSO_RULE_REMOVED", NOTICE, "A mapping rule was removed from a connection.",
+    "connection", "claim", "role",
+)  # fmt: skip
+DOMAIN_CLAIMED = _declare("DOMAIN_CLAIMED", NOTICE, "A tenant claimed an e-mail domain.", "name")
+DOMAIN_VERIFIED = _declare(
+    "DOMAIN_VERIFIED", NOTICE, "A DNS record proved that an e-mail domain is the tenant's.", "name"
+)
+DOMAIN_CHANGED = _declare(
+    "DOMAIN_CHANGED", NOTICE, "Another connection signs in the people of an e-mail domain.", "name"
+)
+DOMAIN_LOST = _declare(
+    "DOMAIN_LOST", WARNING, "The DNS record of an e-mail domain stayed away: it counts no more.",
+    "name",
+)  # fmt: skip
+DOMAIN_RELEASED = _declare("DOMAIN_RELEASED", NOTICE, "A tenant gave an e-mail domain up.", "name")
+
+# Devices
 DEVICE_ADDED = _declare("DEVICE_ADDED", NOTICE, "A sign-in came from a new device.")
 DEVICE_RENAMED = _declare("DEVICE_RENAMED", INFO, "A device was renamed.", "device")
 DEVICE_REVOKED = _declare("DEVICE_REVOKED", NOTICE, "A device was revoked.", "device", "count")

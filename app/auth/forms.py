@@ -83,6 +83,15 @@ class LoginForm(IAMForm):
     next = HiddenField()
 
 
+class DiscoverForm(IAMForm):
+    """Whose organization signs them in: the domain of an e-mail address says so."""
+
+    email = StringField(
+        _l("Work e-mail"), [InputRequired(_l("Enter your e-mail address.")), Length(max=254)]
+    )
+    next = HiddenField(id="discover-next")  # the sign-in form is on the same page
+
+
 class ForgotForm(IAMForm):
     """Whose password is forgotten."""
 

@@ -24,7 +24,15 @@ from ..core.db import TABLE_OPTIONS, Base, TenantScoped
 from ..core.types import GUID, Digest, UTCDateTime, binary_string, long_text, octets
 from ..notify.models import IAMOutbox
 from ..risk.models import IAMDevice, IAMThrottle
-from ..tenancy.models import IAMOrganization, IAMTenant
+from ..tenancy.models import IAMDomain, IAMOrganization, IAMTenant
+from .sso.models_sso import (
+    IAMSsoConnection,
+    IAMSsoFlow,
+    IAMSsoLogoutToken,
+    IAMSsoRoleRule,
+    IAMSsoSession,
+    IAMUserIdentity,
+)
 
 _USER_KEY = ["iam_user_account.tenant_id", "iam_user_account.id"]
 
@@ -342,6 +350,7 @@ __all__ = [
     "IAMAuthLog",
     "IAMAuthSession",
     "IAMDevice",
+    "IAMDomain",
     "IAMMfaChallenge",
     "IAMMfaMethod",
     "IAMOrganization",
@@ -352,9 +361,15 @@ __all__ = [
     "IAMRecoveryRequest",
     "IAMRole",
     "IAMRolePermission",
+    "IAMSsoConnection",
+    "IAMSsoFlow",
+    "IAMSsoLogoutToken",
+    "IAMSsoRoleRule",
+    "IAMSsoSession",
     "IAMTenant",
     "IAMThrottle",
     "IAMUserAccount",
+    "IAMUserIdentity",
     "IAMUserRole",
     "IAMWebauthnChallenge",
     "IAMWebauthnCredential",

@@ -33,6 +33,7 @@ purposes.add(Purpose("mfa", "continue", max_age=timedelta(hours=24)))
 purposes.add(Purpose("account.security", "change how you sign in", acr="aal1"))
 purposes.add(Purpose("admin.users", "change somebody's account"))
 purposes.add(Purpose("admin.roles", "change rights"))
+purposes.add(Purpose("admin.connections", "change connections"))
 
 
 def register_purpose(purpose: Purpose) -> Purpose:

@@ -54,23 +54,31 @@ def profile() -> BaseResponse:
 @requires_step_up("account.security")
 @limited_by_person
 def password() -> BaseResponse:
-    """Change the password; the current one is asked for."""
+    """Change the password, for which the current one is asked; or set the first."""
     form = ChangePasswordForm()
+    user = services_accounts.get_user(current_user.user_id)
+    if user.password_hash is None:
+        del form.current
     if request.method == "POST" and form.validate():
         try:
             signed = services_password.change(
-                current_user, text(form.current), text(form.password), actor=request_actor()
+                current_user,
+                text(form.current) if "current" in form else "",
+                text(form.password),
+                actor=request_actor(),
             )
         except InvalidCredentials as refusal:
+            if "current" not in form:  # set in another window meanwhile
+                raise
             form.current.errors = [_(str(refusal.title))]
-            return _password_page(form, 401)
+            return _password_page(form, user, 401)
         except PasswordRefused as refusal:
             form.password.errors = refusal.details["reasons"]
-            return _password_page(form, 422)
+            return _password_page(form, user, 422)
         keep_session(signed)
         flash(_("Your password is changed. Other devices were signed out."), "ok")
         return redirect_to("iam_account.security")
-    return _password_page(form, 422 if form.errors else 200)
+    return _password_page(form, user, 422 if form.errors else 200)
 
 
 @bp.get("/sessions")
@@ -130,8 +138,7 @@ def _save_profile(form: ProfileForm) -> None:
         services_accounts.update_profile(user, actor=request_actor(), **values)
 
 
-def _password_page(form: ChangePasswordForm, status: int) -> BaseResponse:
-    user = services_accounts.get_user(current_user.user_id)
+def _password_page(form: ChangePasswordForm, user: IAMUserAccount, status: int) -> BaseResponse:
     hints = services_password.policy_hints(services_password.policy_for(user))
     return render("iam/account_password.html", status, form=form, policy_hints=hints)
 

@@ -14,12 +14,20 @@ from .mfa.services_factors import label_of
 from .recovery import routes_admin_recovery
 from .security import can, requires_permission
 from .sessions import routes_admin_sessions, services_session_admin
+from .sso.admin import (
+    routes_admin_connection_test,
+    routes_admin_connections,
+    routes_admin_domains,
+)
 from .web.pages import render
 
 CHART_DAYS = 14
 __all__ = [
     "bp",
     "routes_admin_actions",
+    "routes_admin_connection_test",
+    "routes_admin_connections",
+    "routes_admin_domains",
     "routes_admin_recovery",
     "routes_admin_sessions",
     "routes_admin_users",

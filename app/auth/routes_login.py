@@ -8,7 +8,6 @@ from werkzeug.wrappers import Response as BaseResponse
 from ..core.db import session, transaction
 from ..core.errors import InvalidInput, NotAuthenticated, NotFound
 from ..core.i18n import _
-from . import services_webauthn
 from .errors import InvalidCredentials, LinkInvalid, PasswordRefused, SessionLimitReached
 from .forms import ForgotForm, LoginForm, NewPasswordForm, text
 from .passwords import services_links, services_password, services_reset
@@ -16,8 +15,11 @@ from .passwords.settings_password import PasswordSettings
 from .security import public, requires_pending
 from .sessions import services_sessions
 from .settings import AuthSettings
-from .sign_in import services_login, sign_in_methods
+from .sign_in import services_login
+from .sign_in.login_pages import login_page
 from .sign_in.services_login import PasswordAttempt
+from .sso.sso_pages import continue_page
+from .sso.trips import services_sso_logout
 from .web.blueprint import auth_bp
 from .web.current import (
     any_session,
@@ -44,18 +46,18 @@ def login() -> BaseResponse:
         if current_principal() is not None:
             return redirect_url(landing(request.args.get("next")))
         browser()
-        return _login_page(LoginForm(formdata=None, next=safe_next(request.args.get("next"))))
+        return login_page(LoginForm(formdata=None, next=safe_next(request.args.get("next"))))
     form = LoginForm(formdata=request.form)
     if not form.validate():
-        return _login_page(form, 422)
+        return login_page(form, 422)
     try:
         signed = services_login.sign_in_with_password(_attempt(form), actor=request_actor())
     except InvalidInput as refusal:
         form.password.errors = [_(str(refusal.title))]
-        return _login_page(form, 422)
+        return login_page(form, 422)
     except (InvalidCredentials, SessionLimitReached) as refusal:
         form.form_errors.append(_(str(refusal.title)))
-        return _login_page(form, 401)
+        return login_page(form, 401)
     keep_session(signed)
     return onwards(signed)
 
@@ -65,9 +67,15 @@ def login() -> BaseResponse:
 def logout() -> BaseResponse:
     """End the session on the server and in the browser."""
     person = any_session()
+    told = None
     if person is not None:
+        told = services_sso_logout.hint_of(person.session_id)
         _end(person.session_id)
     drop_session()
+    if told is not None:
+        away = services_sso_logout.logout_url(*told)
+        if away is not None:
+            return continue_page(away, told[0].name, signed_out=True)
     target = safe_next(AuthSettings.current().IAM_AFTER_LOGOUT_URL)
     return redirect_url(target or url_for("iam_auth.signed_out"))
 
@@ -143,18 +151,6 @@ def password_renew() -> BaseResponse:
         first_time=False,
         policy_hints=hints,
         account_label=user.username,
-    )
-
-
-def _login_page(form: LoginForm, status: int = 200) -> Response:
-    done = request.args.get("done") == "password"
-    return render(
-        "iam/login.html",
-        status,
-        form=form,
-        sign_in_methods=sign_in_methods.offered(safe_next(form.next.data)),
-        passkeys_offered=services_webauthn.is_offered(),
-        password_set=done,
     )
 
 

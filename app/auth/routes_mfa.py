@@ -38,6 +38,7 @@ from .security import public, requires_login, requires_pending, signed_in
 from .sessions import services_sessions
 from .sessions.services_sessions import SignIn
 from .sign_in.services_gate import RECOVERY
+from .sso.trips import services_sso_step_up
 from .web.blueprint import mfa_bp
 from .web.current import keep_session, pending_login, request_actor
 from .web.limits import limited_by_person
@@ -123,7 +124,7 @@ def step_up() -> BaseResponse:
     if services_factors.ways(who.user, who.minimum):
         return redirect_to("iam_mfa.verify", **who.place)
     if who.minimum != AAL1 or who.user.password_hash is None:
-        return _add_factor_first(who)
+        return _through_provider(who) or _add_factor_first(who)
     if request.method != "POST":
         form = StepUpPasswordForm(formdata=None, purpose=who.purpose, next=who.next_url)
         return _password_page(who, form)
@@ -138,6 +139,19 @@ def step_up() -> BaseResponse:
         return _password_page(who, form, 401)
     keep_session(signed)
     return redirect_url(landing(who.next_url))
+
+
+def _through_provider(who: Asked) -> BaseResponse | None:
+    offers = services_sso_step_up.offers(who.user, who.minimum)
+    if not offers:
+        return None
+    return render(
+        "iam/sso_step_up.html",
+        offers=offers,
+        purpose_text=who.text,
+        place=who.place,
+        cancel_url=landing(None),
+    )
 
 
 def _add_factor_first(who: Asked) -> BaseResponse:

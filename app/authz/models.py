@@ -72,7 +72,10 @@ class IAMRolePermission(TenantScoped, Base):
 
 
 class IAMUserRole(TenantScoped, Base):
-    """A role held by a user, in a scope, perhaps until a time."""
+    """A role held by a user, in a scope, perhaps until a time.
+
+    `connection_id` names the connection whose mapping rules gave it, and may take it away.
+    """
 
     __tablename__ = "iam_user_role"
     __table_args__ = (
@@ -94,5 +97,6 @@ class IAMUserRole(TenantScoped, Base):
     scope: Mapped[str] = mapped_column(binary_string(16), default="tenant")
     organization_id: Mapped[UUID | None] = mapped_column(GUID())
     expires_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    connection_id: Mapped[UUID | None] = mapped_column(GUID())
     assigned_by: Mapped[UUID | None] = mapped_column(GUID())
     assigned_at: Mapped[datetime] = mapped_column(UTCDateTime())

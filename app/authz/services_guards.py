@@ -19,7 +19,7 @@ from ..core.actor import Actor
 from ..core.db import session
 from ..core.errors import Forbidden, IAMError, NotFound
 from ..core.scoping import current_tenant_id
-from .catalogue import ADMINISTRATORS, HARMLESS, NAMES, SUPER_ADMIN
+from .catalogue import ADMIN_ACCESS, ADMINISTRATORS, HARMLESS, NAMES, SUPER_ADMIN
 from .errors import LastAdministrator, OwnRights, RightsExceeded, SystemRoleFixed
 from .grants import GLOBAL, TENANT_WIDE, Grants, Right
 from .hierarchy import Tree, lineage
@@ -27,7 +27,7 @@ from .models import IAMRole, IAMUserRole
 from .neighbours import account, tenant
 from .services_grants import rights_of, role_tree
 
-ACTIVE = "active"
+ACTIVE, END_USER = "active", "end_user"
 
 
 def bump_tenant() -> None:
@@ -195,6 +195,16 @@ def _of_the_host(right: Right, held: Grants) -> bool:
     return right.scope != GLOBAL or held.has_role(SUPER_ADMIN)
 
 
+def is_privileged(user: Any) -> bool:
+    """Return whether an account administers anything, as stored now.
+
+    Whoever decides about it without its owner asks here first: another service's word,
+    say, does not sign anybody in to it.
+    """
+    _roles, rights, _parent_id = rights_of(user.id, clock.now())
+    return user.actor_type != END_USER or any(item.permission == ADMIN_ACCESS for item in rights)
+
+
 def guard_last_admin(user_id: UUID, actor: Actor) -> None:
     """Refuse to take the last administrator from a tenant (AT-380, AT-452).
 
@@ -216,6 +226,18 @@ def guard_last_admin(user_id: UUID, actor: Actor) -> None:
         resource=("user_account", user_id),
         actor=actor,
     )
+
+
+def hold_administrators() -> bool:
+    """Hold the tenant's row until the commit; return whether it has an administrator now.
+
+    For a change of many people at once: asked before and after it, as `guard_last_admin`
+    asks about one.
+    """
+    model = tenant()
+    session().execute(select(model.id).where(model.id == current_tenant_id()).with_for_update())
+    permanent, temporary = _administrators()
+    return bool(permanent or temporary)
 
 
 def administrator_roles(tree: Tree) -> set[UUID]:

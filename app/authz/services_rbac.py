@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from .services_assignments import HeldRole, assign_role, revoke_role, roles_of
 from .services_grants import forget, resolve
-from .services_guards import bump_user, guard_last_admin, guard_outranks, holds_names
+from .services_guards import (
+    bump_user,
+    guard_last_admin,
+    guard_outranks,
+    holds_names,
+    is_privileged,
+)
 from .services_roles import (
     MFA_POLICIES,
     HeldPermission,
@@ -43,6 +49,7 @@ __all__ = [
     "guard_last_admin",
     "guard_outranks",
     "holds_names",
+    "is_privileged",
     "list_permissions",
     "list_roles",
     "member_count",

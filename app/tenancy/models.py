@@ -15,6 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     UniqueConstraint,
 )
@@ -44,6 +45,37 @@ class IAMTenant(TenantScoped, Base):
     status: Mapped[str] = mapped_column(binary_string(16), default="active")
     authz_version: Mapped[int] = mapped_column(Integer, default=1)
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON, default=dict)
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime())
+
+
+class IAMDomain(TenantScoped, Base):
+    """A domain of e-mail addresses that a tenant says is its own.
+
+    `verified_name` repeats the name once a TXT record has proved it, and is unique over all
+    tenants; it is taken back where the record stays away. `connection_id` names the
+    connection that signs in the domain's people.
+    """
+
+    __tablename__ = "iam_domain"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "name"),
+        UniqueConstraint("verified_name"),
+        Index("ix_iam_domain_checked_at", "checked_at"),
+        ForeignKeyConstraint(["tenant_id"], ["iam_tenant.id"]),
+        ForeignKeyConstraint(
+            ["tenant_id", "connection_id"],
+            ["iam_sso_connection.tenant_id", "iam_sso_connection.id"],
+        ),
+        TABLE_OPTIONS,
+    )
+
+    name: Mapped[str] = mapped_column(binary_string(253))
+    verified_name: Mapped[str | None] = mapped_column(binary_string(253))
+    token: Mapped[str] = mapped_column(binary_string(64))
+    connection_id: Mapped[UUID | None] = mapped_column(GUID())
+    verified_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    checked_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    missing_since: Mapped[datetime | None] = mapped_column(UTCDateTime())
     created_at: Mapped[datetime] = mapped_column(UTCDateTime())
 
 

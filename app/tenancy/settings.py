@@ -1,14 +1,26 @@
-"""Settings of tenancy: the tenant that exists without anybody asking for one."""
+"""Settings of tenancy: the tenant that exists without anybody asking for one, and DNS."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from ..core.settings import Section, setting
+from pydantic import AfterValidator
+
+from ..core.dns import server
+from ..core.settings import CommaList, Section, setting
+
+
+def _servers(value: tuple[str, ...]) -> tuple[str, ...]:
+    for item in value:
+        server(item)
+    return value
+
+
+Servers = Annotated[CommaList, AfterValidator(_servers)]
 
 
 class TenancySettings(Section):
-    """The default tenant."""
+    """The default tenant, and where proofs of domains are looked up."""
 
     title: ClassVar[str] = "Tenants"
 
@@ -19,4 +31,9 @@ class TenancySettings(Section):
     )
     IAM_DEFAULT_TENANT_NAME: str = setting(
         "Default", "Name of that tenant when it is created.", min_length=1, max_length=120
+    )
+    IAM_DNS_SERVERS: Servers = setting(
+        (),
+        "Name servers that are asked for the proof of e-mail domains, each an IP address with or "
+        "without a port; empty: those of the system.",
     )

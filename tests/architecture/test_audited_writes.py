@@ -27,10 +27,13 @@ from app.core import clock
 from app.core.db import Base, session, transaction
 from app.core.errors import NotFound
 from app.core.scoping import tenant_scope, unscoped
+from app.tenancy import services_domains
+from app.tenancy.settings import TenancySettings
 from tests.architecture.source import listed
 from tests.conftest import post, totp_code
-from tests.support import passkeys, recovery
+from tests.support import passkeys, recovery, sso
 from tests.support.authenticator import Authenticator
+from tests.support.dns_server import DnsServer
 from tests.support.mailbox import code_to, link_to, wrong
 from tests.support.settings import changed
 
@@ -38,6 +41,7 @@ AUDIT = "iam_auth_log"
 # Written without evidence of their own, and why. May only shrink.
 UNAUDITED_TABLES = {
     "iam_outbox": "the queue of messages: delivery is not an act of a person",
+    "iam_sso_flow": "trips to providers, used up before anything is checked",
     "iam_throttle": "counters, committed before anything is checked",
     "iam_webauthn_challenge": "questions to browsers, used up before anything is checked",
 }
@@ -46,6 +50,8 @@ UNAUDITED_COLUMNS = {
     ("iam_auth_session", "last_activity_at"): "last seen",
     ("iam_device", "last_seen_at"): "last seen",
     ("iam_action_token", "attempts"): "a counter, committed before anything is checked",
+    ("iam_domain", "checked_at"): "last seen; what follows from it has its evidence",
+    ("iam_domain", "missing_since"): "first seen away; what follows from it has its evidence",
 }
 _WRITE = re.compile(r"^\s*(INSERT INTO|UPDATE|DELETE FROM|REPLACE INTO)\s+[`\"]?(\w+)", re.I)
 _SET = re.compile(r"\bSET\b(.*?)(?:\bWHERE\b|$)", re.I | re.S)
@@ -300,6 +306,38 @@ def test_m1_roles_change(app, client, administrator, make_user, sign_in, tenant,
     the(watch, "iam_role", "iam_role_permission", "iam_user_role")
 
 
+def test_m1_connections_and_domains_change(app, client, administrator, sign_in, watch) -> None:
+    sign_in(client, administrator)
+    new = {
+        "name": "Acme", "slug": "acme", "client_id": "ours", "client_secret": "secret",
+        "discovery_url": "https://127.0.0.1/.well-known/openid-configuration", "jit": "off",
+    }  # fmt: skip
+    made = post(client, "/admin/connections/new?provider=oidc", new)
+    assert made.status_code == 303, made.text
+    home = made.location
+    kept = {name: value for name, value in new.items() if name not in {"slug", "client_secret"}}
+    assert post(client, f"{home}/edit", {**kept, "name": "Acme staff"}).status_code == 303
+    assert post(client, f"{home}/rotate", {"client_secret": "another"}).status_code == 303
+    assert post(client, f"{home}/test", page=home).status_code == 200
+    for act in ("enable", "default", "disable"):
+        assert post(client, f"{home}/{act}", page=home).status_code == 303, act
+    with DnsServer() as dns, changed(app, TenancySettings, IAM_DNS_SERVERS=(dns.address,)):
+        claimed = post(client, "/admin/domains", {"name": "acme.example"})
+        domain, bound = claimed.location, {"connection_id": home.rpartition("/")[2]}
+        assert post(client, f"{domain}/connection", bound, page=domain).status_code == 303
+        assert post(client, f"{domain}/check", page=domain).status_code == 422
+        proof = re.findall(r'id="record-\w+"[^>]*>([^<]+)<', client.get(domain).text)
+        dns.records[proof[0]] = [proof[1]]
+        assert post(client, f"{domain}/check", page=domain).status_code == 303
+        dns.records.clear()
+        for hours in (25, 98):
+            with clock.travel(timedelta(hours=hours)):
+                services_domains.check_due()
+    assert post(client, f"{home}/delete", {"name": "Acme staff"}).status_code == 303
+    assert post(client, f"{domain}/release", page=domain).status_code == 303
+    the(watch, "iam_sso_connection", "iam_domain")
+
+
 def test_m1_an_administrator_ends_sessions(
     client, administrator, make_user, sign_in, watch: Watch
 ) -> None:
@@ -324,6 +362,26 @@ def test_m1_an_account_is_recovered(client, make_user, watch: Watch) -> None:
         answer = recovery.follow(client.application.test_client(), recovery.link("continue"))
         assert answer.status_code == 303
     the(watch, "iam_recovery_request", "iam_mfa_method", "iam_action_token")
+
+
+def test_m1_signing_in_through_a_provider_and_out(
+    app, client, make_user, lying_provider, tenant, watch: Watch
+) -> None:
+    connection = sso.make_connection(app, lying_provider.url, jit="open", provider_logout=True)
+    watch.complaints.clear()
+    new = {"sub": "new", "email": "new@example.com", "email_verified": True}
+    assert sso.sign_in_through(client, lying_provider, **new).status_code == 303
+    post(client, "/auth/logout", page="/account")
+    sso.sign_in_through(client, lying_provider, **new)
+    token = {"logout_token": lying_provider.logout_token(sub="new")}
+    path = f"/auth/sso/{connection.slug}/backchannel-logout"
+    assert [client.post(path, data=token).status_code for _ in range(2)] == [200, 400]
+    make_user("ann")
+    watch.complaints.clear()
+    theirs = {"sub": "other", "email": "ann@example.com", "email_verified": True}
+    assert sso.sign_in_through(client, lying_provider, **theirs).status_code == 303
+    assert client.get(f"/auth/sso/{connection.slug}/callback?state=x").status_code == 400
+    the(watch, "iam_sso_flow", "iam_sso_session", "iam_sso_logout_token", "iam_user_identity")
 
 
 def test_m1_a_refusal_keeps_its_evidence(client, make_user, watch: Watch, audit_rows) -> None:

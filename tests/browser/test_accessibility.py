@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from importlib.resources import files
 from typing import Any
 
@@ -10,11 +11,14 @@ from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
 
 from app.auth.sign_in.settings_sign_in import SignInSettings
+from app.core import clock
 from app.risk.settings import RiskSettings
 from tests.support.chromium import emulate_colour_scheme, set_viewport
-from tests.support.pages import fill, send, sign_in
+from tests.support.loopback import Answer
+from tests.support.pages import fill, send, sign_in, sign_out, text_of
 from tests.support.recovery import set_phone
 from tests.support.settings import changed
+from tests.support.sso import add_domain, make_connection
 
 pytestmark = pytest.mark.browser
 AXE = (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -26,7 +30,10 @@ axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-p
    .then(found => done(found.violations.map(
      item => item.id + ": " + item.nodes.map(node => node.target.join(" ")).join(", "))));
 """
-ANYBODY = ("/auth/login", "/auth/login/link", "/auth/password/forgot", "/auth/signed-out")
+ANYBODY = (
+    "/auth/login", "/auth/login/link", "/auth/password/forgot", "/auth/signed-out",
+    "/auth/sso/link", "/auth/sso/nobody/login",
+)  # fmt: skip
 PENDING = ("/auth/mfa/verify", "/auth/mfa/choose", "/auth/recovery")
 OWN = (
     "", "/email", "/phone", "/security", "/security/password", "/security/passkey",
@@ -34,18 +41,22 @@ OWN = (
 )  # fmt: skip
 ADMIN = (
     "", "/users", "/users/new", "/roles", "/roles/new", "/sessions", "/recovery", "/audit/logs",
+    "/connections", "/connections/new", "/domains",
 )  # fmt: skip
 LINKS = {"SIGN_IN_LINK_ENABLED": True, "SIGN_IN_CODE_EMAIL_ENABLED": True}
 
 
 @pytest.fixture(autouse=True)
 def everything(served: Any) -> Any:
-    """Switch on what adds to a page."""
+    """Switch on what adds to a page; return a connection."""
+    # A provider that nobody runs: at its button's address stands the page that says so.
+    connection = make_connection(served.app, "http://127.0.0.1:9", slug="nobody")
+    add_domain(served.app, "nobody.example", connection)
     with (
         changed(served.app, SignInSettings, **LINKS),
         changed(served.app, RiskSettings, DEVICE_TRUST_DAYS=30),
     ):
-        yield
+        yield connection
 
 
 def faults(browser: Any, served: Any, paths: tuple[str, ...], under: str = "") -> list[str]:
@@ -113,10 +124,50 @@ def test_n1_what_a_person_sees(served: Any, browser: Any, make_user: Any) -> Non
     assert faults(browser, served, OWN, "/account") == []
 
 
-def test_n1_what_an_administrator_sees(served: Any, browser: Any, make_user: Any) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_n1_the_way_through_another_service(
+    served: Any, browser: Any, make_user: Any, lying_provider: Any, scheme: Any
+) -> None:
+    make_connection(served.app, lying_provider.url, jit="open")
+    emulate_colour_scheme(browser, scheme)
+    ann = make_user("ann")
+    lying_provider.person(sub="sub-ann", email=ann.email, email_verified=True)
+    browser.get(f"{served.url}/auth/sso/peer/login")
+    assert browser.current_url == f"{served.url}/auth/sso/link"
+    assert faults_here(browser) == []
+    browser.get(f"{served.url}/auth/login?next=/auth/sso/link")
+    fill(browser, username="ann", password=ann.password)
+    send(browser)
+    assert faults_here(browser) == []
+    press(browser, "Link")
+    assert browser.current_url == f"{served.url}/account/security"
+    assert faults_here(browser) == []
+    sign_out(browser, served.url)
+
+    lying_provider.person(sub="sub-bob", email="bob@example.com", email_verified=True)
+    browser.get(f"{served.url}/auth/sso/peer/login")
+    with clock.travel(timedelta(minutes=20)):
+        browser.get(f"{served.url}/account/security/passkey")
+        assert faults_here(browser) == []
+        # An answer without content: the browser stays on the page that leads on.
+        lying_provider.answers["authorize"] = Answer(204)
+        press(browser, "Confirm with Peer")
+        assert "On to Peer" in text_of(browser)
+        assert faults_here(browser) == []
+
+
+def test_n1_what_an_administrator_sees(
+    served: Any, browser: Any, make_user: Any, everything: Any
+) -> None:
     ann = make_user("ann")
     sign_in(browser, served.url, make_user("root", roles=["tenant_admin"], mfa="totp"))
     assert faults(browser, served, (*ADMIN, f"/users/{ann.id}"), "/admin") == []
+    one = f"/connections/{everything.id}"
+    browser.get(f"{served.url}/admin/domains")
+    domain = browser.find_element("css selector", 'main a[href*="/admin/domains/"]')
+    place = domain.get_attribute("href").removeprefix(f"{served.url}/admin")
+    pages = (one, f"{one}/edit", f"{one}/rotate", f"{one}/delete", place)
+    assert faults(browser, served, pages, "/admin") == []
 
 
 @pytest.mark.parametrize("width", [320, 360])

@@ -169,7 +169,7 @@ def test_at_114_every_way_in_makes_a_new_session_of_its_own(app, client, make_us
     assert client.get_cookie("iam_session").value != "planted"
 
 
-@pytest.mark.parametrize("name", ["password", "link", "code"])
+@pytest.mark.parametrize("name", ["password", "link", "code", "sso"])
 def test_at_116_a_pending_sign_in_is_of_no_use_after_logout(app, client, make_user, begin, name):
     person = make_user("ann", mfa="totp")
     begin(name, person)()

@@ -94,6 +94,8 @@ def new_browser(user_data_dir: Path) -> webdriver.Chrome:
     options.binary_location = str(CHROMIUM)
     for flag in (*FLAGS, f"--user-data-dir={user_data_dir}"):
         options.add_argument(flag)
+    # What a page writes to the console is kept, and with it what its policy (CSP) blocked.
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options=options, service=Service(executable_path=str(CHROMEDRIVER)))
 
 

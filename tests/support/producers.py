@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
 
+from app.auth.sso.userinfo import UserInfo
 from app.core import clock
 from tests.conftest import Someone, csrf_of, post
-from tests.support import passkeys, recovery
+from tests.support import passkeys, recovery, sso
 from tests.support.authenticator import Authenticator
+from tests.support.lying_provider import LyingProvider
 from tests.support.mailbox import code_to, link_to
 
 Finish = Callable[[], Any]
@@ -69,6 +72,24 @@ def _passkey(app: Flask, client: FlaskClient, person: Someone) -> Finish:
     return lambda: passkeys.send(client, "login/verify", body, token=token)
 
 
+@cache
+def _provider() -> LyingProvider:
+    """Return one provider for all tests of this process; its thread ends with the process."""
+    provider = LyingProvider()
+    provider._thread.daemon = True
+    return provider.__enter__()
+
+
+def _sso(app: Flask, client: FlaskClient, person: Someone) -> Finish:
+    provider = _provider()
+    connection = sso.make_connection(app, provider.url)
+    known = UserInfo(provider.issuer, f"sub-{person.username}")
+    sso.link_identity(app, connection, person.id, known)
+    provider.person(sub=known.subject)
+    path = sso.path_of(provider.authorize(sso.start(client)))
+    return lambda: client.get(path)
+
+
 def _recovery(app: Flask, client: FlaskClient, person: Someone) -> Finish:
     recovery.set_phone(person)
     recovery.begin_waiting(app.test_client(), person)
@@ -87,5 +108,6 @@ PRODUCERS = {
     "passkey": Producer(_passkey, second_step=True),
     "link": Producer(_link, mailbox=True),
     "code": Producer(_code, mailbox=True),
+    "sso": Producer(_sso),
     "recovery": Producer(_recovery),
 }

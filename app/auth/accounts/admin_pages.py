@@ -43,6 +43,8 @@ ENTRIES = (
     Entry("iam_admin.users", _l("Users"), "user:read", "iam_admin.user"),
     Entry("iam_admin.recovery", _l("Recovery"), "recovery:read", "iam_admin.recovery"),
     Entry("iam_roles.roles", _l("Roles"), "role:read", "iam_roles."),
+    Entry("iam_admin.connections", _l("Connections"), "connection:read", "iam_admin.connection"),
+    Entry("iam_admin.domains_list", _l("Domains"), "domain:read", "iam_admin.domain"),
     Entry("iam_admin.sessions", _l("Sessions"), "session:read", "iam_admin.session"),
     Entry("iam_audit.logs", _l("Audit trail"), "audit:read", "iam_audit."),
 )

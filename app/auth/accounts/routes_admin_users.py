@@ -24,6 +24,7 @@ from ..mfa.services_factors import label_of
 from ..models import IAMMfaMethod, IAMUserAccount
 from ..security import can, requires_permission, requires_step_up
 from ..sessions import services_session_admin
+from ..sso import services_identities
 from ..web.current import current_user, request_actor
 from ..web.pages import redirect_to, render
 from . import services_account_status as status
@@ -192,6 +193,7 @@ def _user_page(user: IAMUserAccount, form: RoleForm, code: int = 200) -> BaseRes
         roles=[_role(held) for held in services_rbac.roles_of(user)],
         role_form=form,
         factors=[_factor(row) for row in services_accounts.list_factors(user.id)],
+        identities=services_identities.list_of(user.id),
         sessions=sessions,
         events=events,
         names=names_of(wording.accounts_in(events)),

@@ -86,12 +86,14 @@ def create_user(  # noqa: PLR0913 - one keyword for each column that may be give
     invite: bool = True,
     password_hash: str | None = None,
     email_verified: bool = False,
+    status: str | None = None,
     actor_grants: Grants | None,
     actor: Actor,
 ) -> IAMUserAccount:
     """Create an account, `invited` until its owner sets a password through a link.
 
-    `password_hash` is for seeds and imports, which make the account active at once.
+    `password_hash` is for seeds and imports, which make the account active at once;
+    `status` for a way in that proves by itself whose account it is.
     Raises InvalidInput, IdentityTaken, Forbidden where a role is above the actor.
     """
     given = state().hooks.before_user_created(
@@ -108,7 +110,8 @@ def create_user(  # noqa: PLR0913 - one keyword for each column that may be give
     if values["email"] is None and invite:
         raise InvalidInput(_("An e-mail address is needed to invite somebody"), field="email")
     _check_rights_fields(values, "user:create", actor_grants, actor)
-    user = _insert(values, password_hash, email_verified)
+    status = status or (ACTIVE if password_hash else INVITED)
+    user = _insert(values, password_hash, email_verified, status)
     record(events.USER_CREATED, resource=user, actor=actor, actor_type=user.actor_type)
     for role in dict.fromkeys(roles):
         _assign(user, role, actor_grants, actor)
@@ -185,7 +188,7 @@ def _refuse_others(values: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
 
 
 def _insert(
-    values: dict[str, Any], password_hash: str | None, email_verified: bool
+    values: dict[str, Any], password_hash: str | None, email_verified: bool, status: str
 ) -> IAMUserAccount:
     at = clock.now()
     user = IAMUserAccount(
@@ -195,7 +198,7 @@ def _insert(
         email_canonical=_canonical_or_none(values["email"]),
         email_verified=email_verified and values["email"] is not None,
         phone_verified=False,
-        status=ACTIVE if password_hash else INVITED,
+        status=status,
         password_hash=password_hash,
         password_changed_at=at if password_hash else None,
         authz_version=1,
@@ -318,14 +321,11 @@ def _assign(user: IAMUserAccount, name: str, actor_grants: Grants | None, actor:
 
 
 def _refuse_taken(user: IAMUserAccount) -> None:
+    same = IAMUserAccount.username_canonical == user.username_canonical
+    if user.email_canonical is not None:  # any number of accounts may have none
+        same |= IAMUserAccount.email_canonical == user.email_canonical
     found = session().execute(
-        select(IAMUserAccount.username_canonical)
-        .where(
-            (IAMUserAccount.username_canonical == user.username_canonical)
-            | (IAMUserAccount.email_canonical == user.email_canonical),
-            IAMUserAccount.id != user.id,
-        )
-        .limit(2)
+        select(IAMUserAccount.username_canonical).where(same, IAMUserAccount.id != user.id).limit(2)
     )
     names = [row.username_canonical for row in found]
     if user.username_canonical in names:

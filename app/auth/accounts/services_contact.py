@@ -39,6 +39,7 @@ from ..passwords import services_links
 from ..recovery import services_recovery_rows
 from ..sign_in import services_codes
 from ..sign_in.services_codes import EMAIL_CHANGE, PHONE_CHANGE, Sent
+from ..sso import services_identities
 from ..web.links import public_host, public_url
 from . import services_accounts, services_contact_undo, services_notices
 
@@ -133,7 +134,10 @@ def confirm(
         row = services_codes.redeem(attempt, actor=actor)
         session().refresh(user)
         store = _store_email if purpose == EMAIL_CHANGE else _store_phone
-        store(user, services_codes.payload_of(row)[_FIELD[purpose]], clock.now(), actor)
+        value = services_codes.payload_of(row)[_FIELD[purpose]]
+        if purpose == EMAIL_CHANGE and value == user.email and not user.email_verified:
+            services_identities.drop_planted(user, session_id=session_id, actor=actor)
+        store(user, value, clock.now(), actor)
 
 
 def remove_phone(user: IAMUserAccount, *, actor: Actor) -> None:

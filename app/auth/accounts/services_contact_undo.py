@@ -32,6 +32,7 @@ from ..recovery import services_recovery_rows
 from ..sessions import services_sessions
 from ..sign_in import services_codes
 from ..sign_in.settings_sign_in import SignInSettings
+from ..sso import services_identities
 from ..web.links import public_url
 from . import services_accounts, services_notices
 from .errors_accounts import IdentityTaken
@@ -123,6 +124,7 @@ def _is_disputed(user: IAMUserAccount, row: IAMActionToken) -> bool:
     if session().scalar(others.limit(1)) is not None:
         return True
     made = [factor.confirmed_at for factor in services_factors.active_methods(user)]
+    made += [identity.linked_at for identity, _of in services_identities.identities_of(user.id)]
     return any(at is not None and at >= since for at in made)
 
 

@@ -15,6 +15,7 @@ from ...core.errors import Conflict
 from ...core.i18n import _
 from ...core.ids import parse_id
 from .. import services_webauthn
+from ..accounts import services_ways_in
 from ..factors.email_otp import EmailOtp
 from ..factors.sms_otp import SmsOtp
 from ..factors.totp import Totp
@@ -26,6 +27,7 @@ from ..security import requires_login, requires_step_up, signed_in
 from ..services_webauthn import KeyInfo
 from ..sessions import services_sessions
 from ..sign_in.services_policy import mfa_policy
+from ..sso import services_connections, services_identities
 from ..web.blueprint import account_bp
 from ..web.current import current_user, request_actor
 from ..web.limits import limited_by_person
@@ -67,6 +69,7 @@ def security() -> BaseResponse:
         mfa_required=_policy() == "required",
         recovery=services_recovery_rows.open_of(user.id),
         form=IAMForm(),
+        **_linked(user),
     )
 
 
@@ -194,6 +197,14 @@ def _offers(next_url: str | None) -> list[dict[str, Any]]:
         for offer in services_factors.offers()
         if offer.method in _PAGES
     ]
+
+
+def _linked(user: IAMUserAccount) -> dict[str, Any]:
+    found = services_identities.list_of(user.id)
+    removable = {item.id for item in found if services_ways_in.ways_in(user, identity_id=item.id)}
+    linked = {item.slug for item in found}
+    offers = [item for item in services_connections.offered() if item.slug not in linked]
+    return {"identities": found, "removable_identities": removable, "identity_offers": offers}
 
 
 def _factor_view(row: IAMMfaMethod, key: KeyInfo | None) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from ...core.i18n import _, speaking
 from ...notify import messages
 from ...risk import services_devices, services_limits
 from ...risk.services_limits import bucket
-from ..accounts import services_notices
+from ..accounts import services_notices, services_ways_in
 from ..factors import AAL2, ENROL, factors
 from ..identity import MAX_NAME, check_display_name
 from ..models import IAMMfaChallenge, IAMMfaMethod, IAMUserAccount, IAMWebauthnCredential
@@ -56,7 +56,8 @@ def rename(user: IAMUserAccount, method_id: UUID | None, name: str, *, actor: Ac
 def remove(user: IAMUserAccount, method_id: UUID | None, *, policy: str, actor: Actor) -> None:
     """Remove a factor and tell the person.
 
-    Raises NotFound; Conflict where `policy` demands a factor and no other would be left.
+    Raises NotFound; Conflict where `policy` demands a factor and no other would be left, and
+    for a passkey that is the only way in (AT-206).
     """
     # One removal after the other: two at once must not take the last two (AT-075).
     services_recovery_codes.lock_account(user)
@@ -67,6 +68,7 @@ def remove(user: IAMUserAccount, method_id: UUID | None, *, policy: str, actor: 
             _("A second step is required. Add another one before you remove this"),
             code="mfa.last_factor",
         )
+    services_ways_in.guard_last(user, method_id=row.id)
     method, name = row.method, row.name
     _drop_key(row.id)
     session().delete(row)

@@ -100,10 +100,12 @@ def change(
 ) -> services_sessions.SignIn:
     """Change the signed-in person's password; every other session ends.
 
-    Owns its transactions. Raises InvalidCredentials, TooManyAttempts, PasswordRefused.
+    An account that has none gets its first: the caller asks for fresh proof of both. Owns
+    its transactions. Raises InvalidCredentials, TooManyAttempts, PasswordRefused.
     """
     user = services_sessions.owner(principal)
-    confirm_password(principal, current, actor=actor)
+    if user.password_hash is not None:
+        confirm_password(principal, current, actor=actor)
     new = prepare(user, password)
     with transaction():
         user = services_sessions.owner(principal)

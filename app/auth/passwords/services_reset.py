@@ -25,6 +25,7 @@ from ..liveness import ACTIVE, INVITED, may_set_password
 from ..models import IAMUserAccount
 from ..sessions import services_sessions
 from ..sign_in.services_guesses import name_key
+from ..sso import services_identities
 from ..web.links import public_url
 from . import services_links, services_password, services_stand_in
 from .services_links import RESET, SET
@@ -103,6 +104,8 @@ def redeem(token: str, password: str, *, actor: Actor) -> None:
 
 def _activate(user: IAMUserAccount, actor: Actor) -> None:
     # The link went to the stored address: opening it proves that address.
+    if not user.email_verified:
+        services_identities.drop_planted(user, session_id=None, actor=actor)
     user.email_verified = True
     if user.status != INVITED:
         return

@@ -6,12 +6,14 @@ One row each, named by the digest of a 256-bit token. Who a token belongs to is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Insert, Table, and_, bindparam, func, insert, select, update
+from sqlalchemy.sql import Select
 
 from ...audit import events
 from ...audit.services_audit import record
@@ -328,6 +330,14 @@ def revoke_device(device_id: UUID, *, except_id: UUID | None = None, actor: Acto
             reason="device_revoked",
             count=ended,
         )
+    return ended
+
+
+def end_among(sessions: Select[Any], people: Iterable[UUID], reason: str) -> int:
+    """End the live sessions whose ids a query names; the caller records it and names whose."""
+    ended = _end_where(_S.id.in_(sessions), None, reason)
+    for user_id in people if ended else ():
+        _announce(user_id, reason)
     return ended
 
 

@@ -48,14 +48,16 @@ from .services_policy import (
     second_factor_shown,
 )
 
-PASSWORD, PASSKEY, LINK, CODE, RECOVERY = "password", "passkey", "link", "code", "recovery"
-PRODUCERS = (PASSWORD, PASSKEY, LINK, CODE, RECOVERY)
+PASSWORD, PASSKEY, LINK, CODE, SSO = "password", "passkey", "link", "code", "sso"
+RECOVERY = "recovery"
+PRODUCERS = (PASSWORD, PASSKEY, LINK, CODE, SSO, RECOVERY)
 Person = IAMUserAccount | Account
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a way in has proved: `amr` in RFC 8176 names (`email` for a mailed link or code).
+    """What a way in has proved: `amr` in RFC 8176 names (`email` for a mailed link or code,
+    `fed` for another service's word).
 
     Raises ValueError for a producer that the tests of the gate do not know.
     """

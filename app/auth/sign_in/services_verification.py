@@ -20,6 +20,7 @@ from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMUserAccount
 from ..principal import Principal
 from ..sessions.services_sessions import SignIn
+from ..sso import services_identities
 from . import services_codes, services_gate
 from .services_codes import VERIFY_DEVICE, VERIFY_EMAIL
 
@@ -78,6 +79,7 @@ def confirm(principal: Principal, code: str, *, actor: Actor) -> SignIn:
         services_codes.redeem(attempt, actor=actor)
         user = services_gate.owner(principal)
         if purpose == VERIFY_EMAIL:
+            services_identities.drop_planted(user, session_id=principal.session_id, actor=actor)
             _mark_verified(user, actor)
         amr = tuple(dict.fromkeys((*principal.amr, "email")))
         return services_gate.onwards(principal, amr=amr, acr=principal.acr, actor=actor)

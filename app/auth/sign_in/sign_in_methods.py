@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from flask import url_for
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...core.i18n import _
 from ...notify.messages import SMS
+from ..sso import services_connections
 from . import services_sign_in_requests
 from .services_sign_in_requests import Offer
 
 
-def offered(next_url: str | None) -> list[dict[str, str]]:
-    """Return label, address and icon of each way that this tenant switches on."""
-    return [
-        {
-            "label": _label(offer),
-            "url": url_for("iam_auth.sign_in_link", channel=offer.channel, next=next_url or None),
-            "icon": "sms" if offer.channel == SMS else "mail",
-        }
-        for offer in _offers()
-    ]
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Label, address and icon of links and codes; label and address of each connection.
+
+    `discovers` tells whether an e-mail address can lead to a connection as well.
+    """
+
+    sent: list[dict[str, str]] = field(default_factory=list)
+    connections: list[dict[str, str]] = field(default_factory=list)
+    discovers: bool = False
 
 
-def _offers() -> list[Offer]:
+def offered(next_url: str | None) -> Ways:
+    """Return the ways that this tenant switches on."""
     try:
-        return services_sign_in_requests.offers()
+        links = services_sign_in_requests.offers()
+        connections = services_connections.offered()
+        discovers = bool(connections) and services_connections.has_domains()
     except SQLAlchemyError:
-        return []  # the page renders while there is no database, and is sent when there is one
+        return Ways()  # the page renders while there is no database, and is sent when there is one
+    return Ways(
+        [_sent(offer, next_url) for offer in links],
+        [_connection(offer, next_url) for offer in connections],
+        discovers,
+    )
+
+
+def _sent(offer: Offer, next_url: str | None) -> dict[str, str]:
+    return {
+        "label": _label(offer),
+        "url": url_for("iam_auth.sign_in_link", channel=offer.channel, next=next_url or None),
+        "icon": "sms" if offer.channel == SMS else "mail",
+    }
+
+
+def _connection(offer: services_connections.Offer, next_url: str | None) -> dict[str, str]:
+    return {
+        "label": _("Continue with %(name)s", name=offer.name),
+        "url": url_for("iam_auth.sso_login", provider=offer.slug, next=next_url or None),
+    }
 
 
 def _label(offer: Offer) -> str:

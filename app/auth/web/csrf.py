@@ -8,9 +8,11 @@ when the session token changes: at sign-in, step-up and sign-out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import g, request
+from flask import current_app, g, request
 from flask import session as flask_session
 from flask_wtf.csrf import generate_csrf, validate_csrf
 from wtforms.validators import ValidationError
@@ -24,6 +26,10 @@ SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # Not Flask-WTF's own key: a host's forms, open in another tab, keep their token.
 _KEY, _FIELD = "iam_csrf", "csrf_token"
 _KEPT = "iam_csrf_kept"
+_NO_TOKEN = "__iam_without_csrf_token__"  # noqa: S105 - the name of a mark
+
+
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 class CsrfRefused(Forbidden):
@@ -52,12 +58,18 @@ def token() -> str:
     return kept[1]
 
 
+def without_token(view: V) -> V:
+    """Declare that a view is called by other sites and servers, and uses no cookie of ours."""
+    setattr(view, _NO_TOKEN, True)
+    return view
+
+
 def protect() -> None:
     """Refuse an unsafe request without a valid token or from another origin.
 
     Raises CsrfRefused.
     """
-    if request.method in SAFE_METHODS:
+    if request.method in SAFE_METHODS or _needs_no_token():
         return
     bind()
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
@@ -70,6 +82,11 @@ def protect() -> None:
         validate_csrf(sent, token_key=_KEY)
     except ValidationError:
         raise CsrfRefused from None
+
+
+def _needs_no_token() -> bool:
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, _NO_TOKEN, False)
 
 
 def _host_of(origin: str) -> str | None:

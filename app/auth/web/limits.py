@@ -38,6 +38,11 @@ def limited(view: F) -> F:
     return cast(F, limiter.limit(_rate, key_func=_address, methods=methods)(view))
 
 
+def limited_always(view: F) -> F:
+    """Limit requests to a view by address, whatever the method: each writes a row."""
+    return cast(F, limiter.limit(_rate, key_func=_address)(view))
+
+
 def limited_by_person(view: F) -> F:
     """Limit requests to a view by the signed-in person, unsafe methods only."""
     return cast(F, limiter.limit(_rate, key_func=_person, methods=["POST"])(view))
