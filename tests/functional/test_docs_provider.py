@@ -16,7 +16,7 @@ import pytest
 from app.auth.providers import Provider, providers
 from app.auth.sso.connection import Answer, Connection
 from app.auth.sso.errors_sso import SsoRefused
-from app.auth.sso.transport import authorization_url, exchange
+from app.auth.sso.protocol.transport import authorization_url, exchange
 from app.auth.sso.userinfo import UserInfo
 from app.core.crypto import token_digest
 from tests.support.lying_provider import Grant, LyingProvider

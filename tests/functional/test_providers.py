@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, RSAKey
 from app.auth.providers.claims import email, person, text
 from app.auth.sso.connection import Connection
 from app.auth.sso.errors_sso import SsoRefused, SsoUnavailable
-from app.auth.sso.metadata import discover
+from app.auth.sso.protocol.metadata import discover
 from app.auth.sso.userinfo import UserInfo
 from tests.support.connections import Trip, a_connection
 from tests.support.loopback import BROKEN, Answer

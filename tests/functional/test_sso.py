@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import select
 
+from app.auth import services_sso
 from app.auth.models import IAMAuthSession, IAMSsoFlow, IAMSsoSession, IAMUserIdentity
 from app.auth.sessions import services_session_lookup
 from app.auth.settings import AuthSettings
@@ -28,6 +29,7 @@ from app.core.db import session, transaction
 from app.core.errors import Forbidden
 from app.core.scoping import tenant_scope, unscoped
 from app.hooks import Hooks
+from app.risk import services_devices
 from tests.conftest import csrf_of, post, totp_code
 from tests.functional.test_open_redirects import CORPUS
 from tests.support import loopback, sso
@@ -170,6 +172,7 @@ def test_at_154_to_at_164_next_leads_nowhere_else(client, provider, ann, row):
             continue
         assert answer.headers["Location"].startswith(f"{provider.at('authorize')}?")
         assert "evil" not in answer.headers["Location"]
+        assert rows(IAMSsoFlow)[-1].next_url is None
         back = sso.leave_and_return(client, provider, answer.headers["Location"])
         assert back.headers["Location"] == "/account"
         gone = client.get("/auth/sso/peer/login", query_string={"next": url})
@@ -593,6 +596,13 @@ def test_g4_an_address_leads_to_the_connection_of_its_domain(
     assert back.headers["Location"] == "/account/sessions"
 
 
+def test_at_154_next_of_the_address_form_leads_nowhere_else(client, provider, domain):
+    for url in ("//evil.example", "/\\evil.example", "https://evil.example", "javascript:alert(1)"):
+        form = {"email": "ann@corp.example", "next": url}
+        assert post(client, "/auth/sso/discover", form, page="/auth/login").status_code == 200
+        assert rows(IAMSsoFlow)[-1].next_url is None
+
+
 def test_g4_an_unknown_domain_is_told_the_same_with_and_without_an_account(
     client, domain, make_user
 ):
@@ -680,6 +690,30 @@ def test_g1_a_posted_answer_comes_without_cookies_and_is_taken_up_by_the_browser
     assert provider.requests["token"] == 0
     assert refused(elsewhere.get(answer.headers["Location"]))
     assert client.get(answer.headers["Location"]).headers["Location"] == "/account"
+
+
+def test_a_posted_answer_of_a_test_is_kept_before_the_connection_is_enabled(
+    app, client, provider, posting, ann, sign_in, tenant, actor
+):
+    sso.change_connection(app, posting, enabled=False)
+    sign_in(client, ann)
+    (row,) = rows(IAMAuthSession)
+    browser = services_devices.read_cookie(client.get_cookie("iam_device").value).digest
+    with tenant_scope(tenant):
+        url = services_sso.begin(
+            posting, purpose="test", browser=browser, next_url="/admin", user_id=ann.id,
+            session_id=row.id, actor=actor,
+        )  # fmt: skip
+    page = provider.authorize_post(url)
+    answer = client.get(app.test_client().post(CALLBACK, data=page.fields).headers["Location"])
+    flow = rows(IAMSsoFlow)[-1]
+    assert answer.headers["Location"] == f"/admin?test={flow.id}"
+    with tenant_scope(tenant):
+        report = services_sso_flow.report_of(flow.id, row.id)
+        assert (report["steps"], report["failed"]) == (list(services_sso.STEPS), None)
+        assert report["person"]["subject"] == "sub-ann"
+        assert services_sso_flow.report_of(flow.id, ann.id) is None
+    assert rows(IAMSsoSession) == []
 
 
 def test_a_posted_answer_counts_once_and_the_first_one(app, client, provider, posting, ann):

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 
 from app import Hooks
 from app.auth.accounts import services_accounts, services_ways_in
+from app.auth.accounts.services_directory import get_user
 from app.auth.accounts.username_choice import free_names
 from app.auth.errors import InvalidCredentials
 from app.auth.models import IAMOrganization, IAMUserAccount, IAMUserIdentity
@@ -382,7 +383,7 @@ def test_g3_an_invitation_is_not_claimed_otherwise(connect, enter, actor):
 
 def applied(connection, user_id, actor, **said):
     with transaction():
-        attributes.apply(user_id, info(**said), connection, actor=actor)
+        attributes.apply(get_user(user_id), info(**said), connection, actor=actor)
     session().rollback()
     return load(user_id)
 

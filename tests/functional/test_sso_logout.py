@@ -159,7 +159,7 @@ def test_g5_a_provider_in_trouble_never_hinders_signing_out(
 
 @pytest.fixture
 def clear_metadata():
-    from app.auth.sso import metadata
+    from app.auth.sso.protocol import metadata
 
     return lambda connection: metadata.forget(connection.id)
 

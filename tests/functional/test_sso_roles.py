@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import delete, event, func, select, update
 
+from app.auth.accounts.services_directory import get_user
 from app.auth.models import IAMUserAccount, IAMUserRole
 from app.auth.sso import services_role_rules
 from app.auth.sso.attributes import values_at
@@ -54,7 +55,7 @@ def sign_in_saying(connection, actor):
     def say(person, to=connection, **claims):
         with transaction():
             info = UserInfo(issuer="https://idp.example", subject="s", claims=claims)
-            services_role_rules.apply(person.id, info, to, actor=actor)
+            services_role_rules.apply(get_user(person.id), info, to, actor=actor)
         return held(person)
 
     return say

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from app.auth.accounts.services_directory import get_user
 from app.auth.models import IAMUserAccount, IAMUserIdentity, IAMUserRole
 from app.auth.sso import services_identities, services_role_rules
 from app.auth.sso.connection import Connection
@@ -122,7 +123,7 @@ def test_at_206_the_last_two_ways_in_are_not_taken_at_once(
             second = services_identities.link(
                 user, info(f"b{round_number}"), connection, linked_by="account", actor=actor
             ).id
-        waiting = iter([first.identity_id, second])
+        waiting = iter([first.identity.id, second])
 
         def unlink(user_id: Any = first.user_id, waiting: Any = waiting) -> None:
             identity_id = next(waiting)
@@ -149,7 +150,7 @@ def test_g4_many_sign_ins_of_one_person_give_a_role_once(
     def apply() -> None:
         with transaction():
             said = info("one", claims={"groups": ["staff"]})
-            services_role_rules.apply(ann.id, said, connection, actor=actor)
+            services_role_rules.apply(get_user(ann.id), said, connection, actor=actor)
 
     outcomes = together(app, scoped, apply, WORKERS)
     assert set(outcomes) <= {"ok", *AGAIN}

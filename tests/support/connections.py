@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from app.auth.providers import Provider, providers
 from app.auth.sso.connection import Answer, Connection
-from app.auth.sso.transport import authorization_url, exchange
+from app.auth.sso.protocol.transport import authorization_url, exchange
 from app.auth.sso.userinfo import UserInfo
 from app.core.crypto import token_digest
 from tests.support.lying_provider import LyingProvider

@@ -74,6 +74,19 @@ def get_user(user_id: UUID | None) -> IAMUserAccount:
     return found
 
 
+def hold_user(user_id: UUID) -> IAMUserAccount:
+    """Lock an account and return it as stored now. Raises NotFound."""
+    found = session().scalar(
+        select(_U)
+        .where(_U.id == user_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if found is None:
+        raise NotFound
+    return found
+
+
 def list_users(
     q: str = "",
     *,

@@ -2,7 +2,7 @@
 
 A further provider comes as an entry point of the group `iam.providers`. It tells its
 addresses, what it wants in a request, and how its answer becomes a `UserInfo`; it reaches
-the network through `sso/transport.py` only, stores nothing, and never decides who enters.
+the network through `sso/protocol/transport.py` only, stores nothing, and never decides who enters.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ...core import clock
 from ...core.i18n import N_
 from ..sso.connection import Answer, Connection, Metadata
 from ..sso.errors_sso import SsoUnavailable
-from ..sso.metadata import from_addresses
+from ..sso.protocol.metadata import from_addresses
 from ..sso.userinfo import UserInfo
 from .claims import person
 from .form import Option, ProviderForm

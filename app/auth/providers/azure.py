@@ -14,9 +14,9 @@ from dataclasses import replace
 from ...core.i18n import N_
 from ..sso.connection import Answer, Connection, Metadata
 from ..sso.errors_sso import SsoRefused, SsoUnavailable
-from ..sso.id_token import unverified
-from ..sso.metadata import WELL_KNOWN, discover
-from ..sso.transport import TENANT
+from ..sso.protocol.id_token import unverified
+from ..sso.protocol.metadata import WELL_KNOWN, discover
+from ..sso.protocol.transport import TENANT
 from ..sso.userinfo import UserInfo
 from .claims import person
 from .form import Option, ProviderForm

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from ..sso.connection import Answer, Connection
 from ..sso.errors_sso import SsoRefused
-from ..sso.transport import get_json
+from ..sso.protocol.transport import get_json
 from ..sso.userinfo import UserInfo
 from .claims import number_as_subject, person
 from .form import ProviderForm

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ..sso.connection import Answer, Connection
 from ..sso.errors_sso import SsoRefused, SsoUnavailable
-from ..sso.transport import get_json
+from ..sso.protocol.transport import get_json
 from ..sso.userinfo import UserInfo
 from .claims import number_as_subject, person
 from .form import ProviderForm

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.i18n import N_
-from ..sso import id_token
 from ..sso.connection import Answer, Connection, Metadata
 from ..sso.errors_sso import SsoRefused, SsoUnavailable
-from ..sso.metadata import WELL_KNOWN, discover
-from ..sso.transport import get_json
+from ..sso.protocol import id_token
+from ..sso.protocol.metadata import WELL_KNOWN, discover
+from ..sso.protocol.transport import get_json
 from ..sso.userinfo import UserInfo
 from .claims import person
 from .form import Option, ProviderForm

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..sso.connection import Answer, Connection, Metadata
 from ..sso.errors_sso import SsoRefused, SsoUnavailable
-from ..sso.metadata import from_addresses
+from ..sso.protocol.metadata import from_addresses
 from .form import ProviderForm
 
 

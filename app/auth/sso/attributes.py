@@ -32,12 +32,11 @@ ATTRIBUTES = (*PROFILE_FIELDS, PHONE, ORGANIZATION)
 """What a connection's `attributes` may name."""
 
 
-def apply(user_id: UUID, info: UserInfo, connection: Connection, *, actor: Actor) -> None:
+def apply(user: IAMUserAccount, info: UserInfo, connection: Connection, *, actor: Actor) -> None:
     """Bring an account in step with what its provider says; joins the transaction.
 
     Recorded as a change of the account where anything changed.
     """
-    user = services_accounts.get_user(user_id)
     wanted = personal_values(info, connection)
     kept: dict[str, Any] = {
         name: value

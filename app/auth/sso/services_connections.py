@@ -27,6 +27,7 @@ from ..models import IAMSsoConnection
 from ..providers import providers
 from .configured import Configured, configured
 from .connection import Connection
+from .errors_sso import SsoRefused
 from .settings_sso import SsoSettings
 
 _C = IAMSsoConnection
@@ -99,6 +100,20 @@ def has_domains() -> bool:
         IAMDomain.verified_name.is_not(None), IAMDomain.connection_id.is_not(None)
     )
     return session().scalar(query.limit(1)) is not None
+
+
+def hold(connection: Connection, *, alone: bool = False) -> None:
+    """Hold a connection while a transaction lets somebody in by it.
+
+    Whoever disables it waits, and then ends that session too. Shared, but for first sign-ins:
+    those follow one another (`alone`), and a shared lock could not become theirs. Raises
+    SsoRefused where it was disabled meanwhile.
+    """
+    enabled = session().scalar(
+        select(_C.enabled).where(_C.id == connection.id).with_for_update(read=not alone)
+    )
+    if enabled is None or (connection.enabled and not enabled):
+        raise SsoRefused("connection_disabled")
 
 
 def adopt_configured() -> None:

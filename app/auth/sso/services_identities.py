@@ -170,12 +170,10 @@ def add(
     return row
 
 
-def seen(identity_id: UUID, info: UserInfo, at: datetime) -> None:
+def seen(row: IAMUserIdentity, info: UserInfo, at: datetime) -> None:
     """Note a sign-in by an identity, and what its provider says of it by now."""
-    row = session().scalar(select(_I).where(_I.id == identity_id))
-    if row is not None:
-        row.last_login_at = at
-        _describe(row, info)
+    row.last_login_at = at
+    _describe(row, info)
 
 
 def label_of(info: UserInfo) -> str:

@@ -25,9 +25,8 @@ from ...core.db import session
 from ...core.errors import Conflict, InvalidInput, NotFound
 from ...core.i18n import _
 from ...core.ids import new_id
-from ..accounts.services_directory import get_user
 from ..liveness import ACTIVE
-from ..models import IAMSsoConnection, IAMSsoRoleRule
+from ..models import IAMSsoConnection, IAMSsoRoleRule, IAMUserAccount
 from .attributes import check_path, values_at
 from .connection import Connection
 from .userinfo import UserInfo
@@ -113,7 +112,7 @@ def remove_rule(rule_id: UUID | None, *, actor_grants: Grants | None, actor: Act
     _record(events.SSO_RULE_REMOVED, connection, row.claim, role.name, actor)
 
 
-def apply(user_id: UUID, info: UserInfo, connection: Connection, *, actor: Actor) -> None:
+def apply(user: IAMUserAccount, info: UserInfo, connection: Connection, *, actor: Actor) -> None:
     """Give and take roles by what a provider says now; joins the transaction.
 
     An account whose address is not proved yet gets none (AT-215). What a rule may not
@@ -121,7 +120,7 @@ def apply(user_id: UUID, info: UserInfo, connection: Connection, *, actor: Actor
     """
     wanted: dict[UUID, list[list[str]]] = defaultdict(list)
     rules = session().scalars(select(_R).where(_R.connection_id == connection.id)).all()
-    if get_user(user_id).status == ACTIVE:
+    if user.status == ACTIVE:
         for rule in rules:
             if rule.value in values_at(info.claims, rule.claim):
                 wanted[rule.role_id].append(list(rule.ceiling))
@@ -129,8 +128,8 @@ def apply(user_id: UUID, info: UserInfo, connection: Connection, *, actor: Actor
         kind="system", user_id=None, session_id=None, label=f"sso:{connection.slug}"
     )
     _record_synced(
-        user_id,
-        services_mapped_roles.sync(user_id, connection.id, wanted, actor=acting),
+        user.id,
+        services_mapped_roles.sync(user.id, connection.id, wanted, actor=acting),
         connection,
         acting,
     )

@@ -22,13 +22,14 @@ from ...core.errors import Conflict, InvalidInput
 from ...tenancy.models import IAMDomain
 from ..accounts import services_accounts, username_choice
 from ..accounts.errors_accounts import IdentityTaken
+from ..accounts.services_directory import hold_user
 from ..errors import InvalidCredentials
 from ..identity import canonical_email, check_email
 from ..liveness import ACTIVE, INVITED, PENDING, may_enter
 from ..mfa import services_recovery_codes
-from ..models import IAMSsoConnection, IAMUserAccount, IAMUserIdentity
+from ..models import IAMUserAccount, IAMUserIdentity
 from ..sessions import services_sessions
-from . import attributes, services_identities
+from . import attributes, services_connections, services_identities
 from .connection import DOMAINS, OPEN, Connection
 from .connection import INVITED as BY_INVITATION
 from .errors_sso import LinkRequired, NoAccount
@@ -42,42 +43,44 @@ _U = IAMUserAccount
 class Found:
     """Whose account it is, by which identity, and whether it was made just now."""
 
-    user_id: UUID
-    identity_id: UUID
+    user: IAMUserAccount
+    identity: IAMUserIdentity
     created: bool = False
+
+    @property
+    def user_id(self) -> UUID:
+        """Return the id of the account."""
+        return self.user.id
 
 
 def find_or_create_user(info: UserInfo, connection: Connection, *, actor: Actor) -> Found:
     """Return the account that an identity signs in to; joins the caller's transaction.
 
-    Raises LinkRequired where an account has the address, NoAccount where the connection
-    makes none, InvalidCredentials where the account may not act.
+    Holds the connection, then the account. Raises LinkRequired where an account has the
+    address, NoAccount where the connection makes none, InvalidCredentials where the account
+    may not act, SsoRefused where the connection was disabled meanwhile.
     """
     row = services_identities.find(info, connection)
+    # First sign-ins of one connection follow one another, so that two of the same person
+    # at once make one account.
+    services_connections.hold(connection, alone=row is None)
     if row is None:
-        _hold(connection)
         row = services_identities.find(info, connection, locked=True)
-    if row is not None:
-        _check_alive(row)
-        services_identities.seen(row.id, info, clock.now())
-        return Found(row.user_id, row.id)
-    found = _match_or_create(info, connection, _acting(connection, actor))
-    services_identities.seen(found.identity_id, info, clock.now())
+    if row is None:
+        found = _match_or_create(info, connection, _acting(connection, actor))
+    else:
+        found = Found(_alive(row), row)
+    services_identities.seen(found.identity, info, clock.now())
     return found
 
 
-def _hold(connection: Connection) -> None:
-    # First sign-ins of one connection follow one another, so that two of the same person
-    # at once make one account; all others do not pass here.
-    query = select(IAMSsoConnection.id).where(IAMSsoConnection.id == connection.id)
-    session().execute(query.with_for_update())
-
-
-def _check_alive(row: IAMUserIdentity) -> None:
-    # The gate decides; asked before, nothing is written for an account that may not enter.
-    user = services_accounts.get_user(row.user_id)
+def _alive(row: IAMUserIdentity) -> IAMUserAccount:
+    # The account before its rows, as everywhere: else two of these could deadlock. The gate
+    # decides; asked before, nothing is written for an account that may not enter.
+    user = hold_user(row.user_id)
     if not may_enter(user.status, services_sessions.tenant_of(user).status):
         raise InvalidCredentials
+    return user
 
 
 def _match_or_create(info: UserInfo, connection: Connection, actor: Actor) -> Found:
@@ -112,13 +115,13 @@ def _match(
             raise LinkRequired(user.id)
         _claim(user, actor)
         row = services_identities.link(user, info, connection, linked_by=INVITATION, actor=actor)
-        return Found(user.id, row.id)
+        return Found(user, row)
     if user.status not in {ACTIVE, INVITED}:
         raise InvalidCredentials
     if not _is_bound(domain, connection) or not _may_link_alone(user, connection):
         raise LinkRequired(user.id)
     row = services_identities.link(user, info, connection, linked_by=DOMAIN, actor=actor)
-    return Found(user.id, row.id)
+    return Found(user, row)
 
 
 def _may_link_alone(user: IAMUserAccount, connection: Connection) -> bool:
@@ -181,7 +184,7 @@ def _create(
             connection=connection.slug,
             provider=connection.provider,
         )
-        return Found(user.id, row.id, created=True)
+        return Found(user, row, created=True)
     raise Conflict
 
 

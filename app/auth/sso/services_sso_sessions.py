@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, case, literal, select, update
 
 from ...audit import events
 from ...audit.services_audit import record
@@ -19,11 +19,11 @@ from ...core.actor import Actor
 from ...core.crypto import keyring, token_digest
 from ...core.db import session
 from ...core.ids import new_id
-from ..models import IAMSsoSession, IAMUserIdentity
+from ..models import IAMAuthSession, IAMSsoSession, IAMUserIdentity
 from ..sessions import services_sessions
 from .connection import Connection
 
-_W, _I = IAMSsoSession, IAMUserIdentity
+_W, _I, _S = IAMSsoSession, IAMUserIdentity, IAMAuthSession
 ENDED_BY_PROVIDER, CONNECTION_ENDED = "provider_logout", "connection_disabled"
 
 
@@ -63,9 +63,11 @@ def date_back(session_id: UUID, auth_time: datetime | None) -> None:
     """
     if auth_time is None or auth_time >= clock.now():
         return
-    row = services_sessions.get(session_id)
-    row.auth_time = auth_time
-    row.mfa_time = auth_time if row.mfa_time is not None else None
+    of_mfa = case((_S.mfa_time.is_(None), None), else_=literal(auth_time, _S.mfa_time.type))
+    session().execute(
+        update(_S).where(_S.id == session_id).values(auth_time=auth_time, mfa_time=of_mfa),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def of_session(session_id: UUID) -> tuple[UUID, str | None] | None:
@@ -91,13 +93,13 @@ def end_by(connection: Connection, *, sub: str | None, sid: str | None, actor: A
     With `sid` that session of the provider's, with `sub` alone all of that person's
     (OpenID Connect Back-Channel Logout 1.0, 2.7). Neither ends nothing.
     """
-    which: list[ColumnElement[bool]] = [_W.connection_id == connection.id]
+    which: list[ColumnElement[bool]] = []
     if sid is not None:
         which.append(_W.sid_digest == _sid_digest(connection.id, sid))
     if sub is not None:
         own = select(_I.id).where(_I.connection_id == connection.id, _I.subject == sub)
         which.append(_W.identity_id.in_(own))
-    if len(which) == 1:
+    if not which:
         return 0
     ended = _end(*which, reason=ENDED_BY_PROVIDER)
     if ended:

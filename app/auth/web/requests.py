@@ -16,7 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from ...core.errors import BadRequest, IAMError
 from ...core.i18n import N_
-from ...core.strict_json import read_object
+from ...core.parsing.strict_json import read_object
 from ..settings import AuthSettings
 
 _UNUSABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")

@@ -18,8 +18,8 @@ from uuid import UUID
 from fido2 import cbor
 from fido2.webauthn import AttestationObject
 
-from ...core.strict_cbor import end_of, pairs_of
-from ...core.strict_json import read_object
+from ...core.parsing.strict_cbor import end_of, pairs_of
+from ...core.parsing.strict_json import read_object
 from ..errors import PasskeyMalformed
 
 LONGEST_ID = 1023

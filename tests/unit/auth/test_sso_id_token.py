@@ -16,11 +16,11 @@ from flask import Flask
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, OKPKey
 
-from app.auth.sso import id_token
 from app.auth.sso.connection import Connection
 from app.auth.sso.errors_sso import SsoRefused
-from app.auth.sso.id_token import LogoutClaims, unverified, verify, verify_logout_token
-from app.auth.sso.metadata import discover
+from app.auth.sso.protocol import id_token
+from app.auth.sso.protocol.id_token import LogoutClaims, unverified, verify, verify_logout_token
+from app.auth.sso.protocol.metadata import discover
 from app.core import clock
 from app.core.crypto import token_digest
 from tests.support.connections import a_connection

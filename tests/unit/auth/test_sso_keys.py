@@ -14,9 +14,9 @@ import pytest
 from flask import Flask
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from app.auth.sso import keys, metadata
 from app.auth.sso.connection import Connection, Metadata
 from app.auth.sso.errors_sso import SsoRefused, SsoUnavailable
+from app.auth.sso.protocol import keys, metadata
 from app.core import clock
 from tests.support.connections import a_connection
 from tests.support.loopback import BROKEN, DROPPED, HUGE, NOT_JSON

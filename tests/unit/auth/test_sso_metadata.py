@@ -12,7 +12,7 @@ from flask import Flask
 
 from app.auth.sso.connection import Connection, Metadata
 from app.auth.sso.errors_sso import SsoRefused, SsoUnavailable
-from app.auth.sso.metadata import WELL_KNOWN, discover, forget
+from app.auth.sso.protocol.metadata import WELL_KNOWN, discover, forget
 from app.core import clock
 from tests.support.connections import a_connection
 from tests.support.loopback import (

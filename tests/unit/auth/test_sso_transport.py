@@ -15,7 +15,7 @@ from flask import Flask
 
 from app.auth.sso.connection import Connection, Metadata
 from app.auth.sso.errors_sso import SsoRefused, SsoUnavailable
-from app.auth.sso.transport import (
+from app.auth.sso.protocol.transport import (
     authorization_url,
     check_iss_parameter,
     get_json,

@@ -10,7 +10,7 @@ from fido2 import cbor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.strict_cbor import DEEPEST, MOST_ITEMS, end_of, pairs_of
+from app.core.parsing.strict_cbor import DEEPEST, MOST_ITEMS, end_of, pairs_of
 
 VALUES = st.recursive(
     st.booleans() | st.integers(-(2**64), 2**64 - 1) | st.binary(max_size=40) | st.text(max_size=9),

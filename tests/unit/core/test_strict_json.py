@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.strict_json import DEEPEST, read_object
+from app.core.parsing.strict_json import DEEPEST, read_object
 
 BAD = [
     "",

@@ -18,7 +18,7 @@ from ...identity import check_display_name
 from ...providers import ProviderForm
 from ..attributes import ATTRIBUTES, check_path
 from ..connection import ENDPOINTS, JIT_MODES, OFF
-from ..metadata import WELL_KNOWN
+from ..protocol.metadata import WELL_KNOWN
 
 RESERVED_SLUGS = frozenset({"login", "discover", "link"})
 MAX_NAME, MAX_URL, MAX_TEXT, MAX_SECRET = 80, 500, 500, 8000

@@ -38,7 +38,8 @@ from ...models import (
     IAMUserIdentity,
 )
 from ...providers import providers
-from .. import metadata, services_sso_sessions
+from .. import services_sso_sessions
+from ..protocol import metadata
 from ..services_connections import adopt_configured, secret_context
 from ..settings_sso import SsoSettings
 from .connection_values import (

@@ -27,14 +27,15 @@ from ....core.i18n import N_
 from ...accounts.services_directory import get_user
 from ...models import IAMSsoConnection
 from ...providers import Provider, providers
-from .. import attributes, keys, metadata, services_identities, services_role_rules
+from .. import attributes, services_identities, services_role_rules
 from ..connection import Connection, Metadata
 from ..errors_sso import LinkRequired, SsoRefused, SsoUnavailable
-from ..id_token import ALGORITHMS
+from ..protocol import keys, metadata
+from ..protocol.id_token import ALGORITHMS
+from ..protocol.transport import exchange
 from ..services_connections import as_value
 from ..services_sso_accounts import find_or_create_user
 from ..settings_sso import SsoSettings
-from ..transport import exchange
 from ..userinfo import UserInfo
 
 ADDRESS, DOCUMENT, ISSUER, ENDPOINTS = "address", "document", "issuer", "endpoints"
@@ -116,8 +117,8 @@ def _decided(info: UserInfo, connection: Connection, actor: Actor) -> dict[str, 
     known = services_identities.find(info, connection) is not None
     try:
         found = find_or_create_user(info, connection, actor=actor)
-        attributes.apply(found.user_id, info, connection, actor=actor)
-        services_role_rules.apply(found.user_id, info, connection, actor=actor)
+        attributes.apply(found.user, info, connection, actor=actor)
+        services_role_rules.apply(found.user, info, connection, actor=actor)
     except LinkRequired as refusal:
         return _outcome(LINK, refusal.user_id)
     except IAMError as refusal:

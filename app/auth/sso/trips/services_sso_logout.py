@@ -26,7 +26,7 @@ from ...web.links import public_url
 from .. import services_connections, services_sso_sessions
 from ..connection import Connection
 from ..errors_sso import SsoRefused, SsoUnavailable
-from ..id_token import LogoutClaims, verify_logout_token
+from ..protocol.id_token import LogoutClaims, verify_logout_token
 from ..settings_sso import SsoSettings
 
 

@@ -10,17 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-
 from ....audit import events
 from ....audit.services_audit import FAILURE, record
 from ....core.actor import Actor
-from ....core.db import session, transaction
+from ....core.db import transaction
 from ....core.errors import IAMError
-from ...accounts.services_directory import get_user
 from ...errors import InvalidCredentials, SessionLimitReached
-from ...mfa import services_recovery_codes
-from ...models import IAMSsoConnection
 from ...principal import Principal
 from ...sessions.services_sessions import SignIn
 from ...sign_in import services_gate
@@ -88,21 +83,6 @@ def enter(
         raise turned.refusal from None
 
 
-def hold(connection: Connection, *, alone: bool = False) -> None:
-    """Hold a connection while a transaction lets somebody in by it. Raises SsoRefused.
-
-    Whoever disables it waits, and then ends that session too. Shared, but for first sign-ins:
-    those follow one another (`alone`), and a shared lock could not become theirs.
-    """
-    enabled = session().scalar(
-        select(IAMSsoConnection.enabled)
-        .where(IAMSsoConnection.id == connection.id)
-        .with_for_update(read=not alone)
-    )
-    if not enabled:
-        raise SsoRefused("connection_disabled")
-
-
 def _enter(
     connection: Connection,
     info: UserInfo,
@@ -110,14 +90,9 @@ def _enter(
     entry: Entry,
     actor: Actor,
 ) -> SignIn:
-    known = services_identities.find(info, connection)
-    hold(connection, alone=known is None)
-    if known is not None:
-        # The account before its rows, as everywhere: else two of these could deadlock.
-        services_recovery_codes.lock_account(get_user(known.user_id))
     found = find_or_create_user(info, connection, actor=actor)
-    attributes.apply(found.user_id, info, connection, actor=actor)
-    services_role_rules.apply(found.user_id, info, connection, actor=actor)
+    attributes.apply(found.user, info, connection, actor=actor)
+    services_role_rules.apply(found.user, info, connection, actor=actor)
     user, device = rows.find_by_id(found.user_id, entry.browser)
     if user is None:
         raise SsoRefused("account_gone")
@@ -128,7 +103,7 @@ def _enter(
         raise _TurnedAway(refusal, found.user_id) from None
     id_token = tokens.get("id_token")
     services_sso_sessions.keep(
-        signed.session_id, user.id, found.identity_id, connection, info.sid, id_token
+        signed.session_id, user.id, found.identity.id, connection, info.sid, id_token
     )
     services_sso_sessions.date_back(signed.session_id, info.auth_time)
     return signed

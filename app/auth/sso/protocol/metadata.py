@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ...core import clock
+from ....core import clock
+from ..connection import Connection, Metadata
+from ..errors_sso import SsoRefused, SsoUnavailable
 from . import keys
-from .connection import Connection, Metadata
-from .errors_sso import SsoRefused, SsoUnavailable
 from .kept import Kept
 from .transport import checked_url, get_json
 

@@ -19,13 +19,13 @@ from joserfc import jws
 from joserfc.errors import ClaimError, JoseError, UnsupportedAlgorithmError
 from joserfc.jws import JWSRegistry
 
-from ...core import clock
-from ...core.crypto import same, token_digest
-from ...core.strict_json import read_object
+from ....core import clock
+from ....core.crypto import same, token_digest
+from ....core.parsing.strict_json import read_object
+from ..connection import Connection, Metadata
+from ..errors_sso import SsoRefused
+from ..settings_sso import SsoSettings
 from . import keys
-from .connection import Connection, Metadata
-from .errors_sso import SsoRefused
-from .settings_sso import SsoSettings
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",

@@ -20,9 +20,9 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from ...core import clock
-from .connection import Connection, Metadata
-from .errors_sso import SsoRefused, SsoUnavailable
+from ....core import clock
+from ..connection import Connection, Metadata
+from ..errors_sso import SsoRefused, SsoUnavailable
 from .kept import Kept
 from .transport import get_json, is_issuer
 

@@ -18,12 +18,12 @@ from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from ...core.errors import UpstreamFailed
-from ...core.http import Response, fetch
-from ...core.strict_json import read_object
-from .connection import Connection, Metadata
-from .errors_sso import SsoRefused, SsoUnavailable
-from .settings_sso import SsoSettings
+from ....core.errors import UpstreamFailed
+from ....core.http import Response, fetch
+from ....core.parsing.strict_json import read_object
+from ..connection import Connection, Metadata
+from ..errors_sso import SsoRefused, SsoUnavailable
+from ..settings_sso import SsoSettings
 
 TENANT = "{tenantid}"
 """Stands in an issuer for the id of a tenant (Microsoft's discovery documents)."""

@@ -1,0 +1,1 @@
+"""Bounds of a stranger's bytes, walked before a decoder sees them: JSON and CBOR."""
