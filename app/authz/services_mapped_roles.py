@@ -76,6 +76,14 @@ def check_mappable(role: IAMRole, *, actor_grants: Grants | None, actor: Actor) 
     return sorted(_content(tree, held, role.id))
 
 
+def exceeding(mappings: Iterable[tuple[UUID, Collection[str]]]) -> list[bool]:
+    """Return for each role and ceiling whether the role has grown beyond it."""
+    pairs = list(mappings)
+    tree = role_tree()
+    held = role_permissions({node.id for role_id, _c in pairs for node in lineage(tree, role_id)})
+    return [not _content(tree, held, role_id) <= set(ceiling) for role_id, ceiling in pairs]
+
+
 def sync(
     user_id: UUID, connection_id: UUID, wanted: Mapping[UUID, Iterable[list[str]]], *, actor: Actor
 ) -> Synced:

@@ -298,9 +298,11 @@ def test_g4_a_role_that_grew_is_withheld_until_the_rule_is_written_again(
     assert sign_in_saying(ann, groups=["staff"]) == set()
     (row,) = audit_rows("SSO_ROLE_WITHHELD")
     assert (row.details["role"], row.details["reason"], row.status) == ("reader", "grown", "denied")
+    assert [item.withheld for item in services_role_rules.rules_of(connection.id)] == [True]
     with transaction():
         services_role_rules.remove_rule(row_id, actor_grants=None, actor=actor)
     rule("staff", "reader")
+    assert [item.withheld for item in services_role_rules.rules_of(connection.id)] == [False]
     assert sign_in_saying(ann, groups=["staff"]) == {"reader"}
 
 

@@ -45,17 +45,22 @@ class Rule:
     role_id: UUID
     role: str
     created_at: datetime
+    withheld: bool = False
 
 
 def rules_of(connection_id: UUID) -> list[Rule]:
-    """Return a connection's rules in the order they were written; one query."""
+    """Return a connection's rules in the order they were written, and which are withheld."""
     rows = session().execute(
-        select(_R.id, _R.claim, _R.value, _R.role_id, IAMRole.name, _R.created_at)
+        select(_R, IAMRole.name)
         .join(IAMRole, IAMRole.id == _R.role_id)
         .where(_R.connection_id == connection_id)
         .order_by(_R.id)
-    )
-    return [Rule(*row) for row in rows]
+    ).all()
+    held_back = services_mapped_roles.exceeding((row.role_id, row.ceiling) for row, _name in rows)
+    return [
+        Rule(row.id, row.claim, row.value, row.role_id, name, row.created_at, grown)
+        for (row, name), grown in zip(rows, held_back, strict=True)
+    ]
 
 
 def add_rule(
