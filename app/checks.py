@@ -11,6 +11,7 @@ from .auth.passwords import settings_password
 from .auth.recovery import settings_recovery
 from .auth.settings import AuthSettings
 from .auth.sign_in import settings_sign_in
+from .auth.sso import settings_sso
 from .auth.webauthn import settings_webauthn
 from .core import secrets
 from .core.checks import Finding
@@ -56,6 +57,7 @@ def _sections(_app: Flask, found: State) -> Iterator[Finding]:
     yield from settings_webauthn.check(found)
     yield from settings_sign_in.check(found)
     yield from settings_recovery.check(found)
+    yield from settings_sso.check(found)
     yield from check_notify(found)
 
 

@@ -53,6 +53,7 @@ SETTINGS: dict[str, Any] = {
     "IAM_DEMO": True,
     "RATE_LIMIT_SIGN_IN": "10000 per minute",
     "SERVER_NAME": None,
+    "SSO_ALLOW_PRIVATE": True,
 }
 
 

@@ -231,28 +231,44 @@ SSO_LOGOUT_REFUSED = _declare(
     "connection", "provider", "reason",
 )  # fmt: skip
 SSO_CONNECTION_CREATED = _declare(
-    "SSO_CONNECTION_CREATED", NOTICE, "A connection for single sign-on was set up.", "provider"
+    "SSO_CONNECTION_CREATED",
+    NOTICE,
+    "A connection for single sign-on was set up.",
+    "connection",
+    "provider",
 )
 SSO_CONNECTION_CHANGED = _declare(
-    "SSO_CONNECTION_CHANGED", NOTICE, "A connection for single sign-on was changed.", "provider"
+    "SSO_CONNECTION_CHANGED",
+    NOTICE,
+    "A connection for single sign-on was changed.",
+    "connection",
+    "provider",
 )
 SSO_CONNECTION_ENABLED = _declare(
-    "SSO_CONNECTION_ENABLED", NOTICE, "A connection for single sign-on was enabled.", "provider"
+    "SSO_CONNECTION_ENABLED",
+    NOTICE,
+    "A connection for single sign-on was enabled.",
+    "connection",
+    "provider",
 )
 SSO_CONNECTION_DISABLED = _declare(
     "SSO_CONNECTION_DISABLED", WARNING, "A connection for single sign-on was disabled.",
-    "provider", "count",
+    "connection", "provider", "count",
 )  # fmt: skip
 SSO_CONNECTION_TESTED = _declare(
     "SSO_CONNECTION_TESTED", INFO, "A connection for single sign-on was tested.",
-    "provider", "reason",
+    "connection", "provider", "reason",
 )  # fmt: skip
 SSO_CONNECTION_DELETED = _declare(
     "SSO_CONNECTION_DELETED", WARNING, "A connection for single sign-on was deleted.",
-    "provider", "count",
+    "connection", "provider", "count",
 )  # fmt: skip
 SSO_SECRET_ROTATED = _declare(
-    "SSO_SECRET_ROTATED", NOTICE, "The secret of a connection was replaced.", "provider"
+    "SSO_SECRET_ROTATED",
+    NOTICE,
+    "The secret of a connection was replaced.",
+    "connection",
+    "provider",
 )
 SSO_RULE_ADDED = _declare(
     "SSO_RULE_ADDED", NOTICE, "A mapping rule was added to a connection.",

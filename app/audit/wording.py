@@ -122,7 +122,7 @@ def _is_own(event: IAMAuthLog) -> bool:
 def _named(event: IAMAuthLog, names: Names) -> str:
     if event.resource_type == ACCOUNT and event.resource_id:
         return names.get(event.resource_id) or short_id(event.resource_id)
-    for key in ("role", "name", "device", "method", "purpose", "slug"):
+    for key in ("connection", "role", "name", "device", "method", "purpose", "slug"):
         value = event.details.get(key)
         if isinstance(value, str) and value and parse_id(value) is None:
             return value

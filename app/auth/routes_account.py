@@ -76,7 +76,10 @@ def password() -> BaseResponse:
             form.password.errors = refusal.details["reasons"]
             return _password_page(form, user, 422)
         keep_session(signed)
-        flash(_("Your password is changed. Other devices were signed out."), "ok")
+        if "current" in form:
+            flash(_("Your password is changed. Other devices were signed out."), "ok")
+        else:
+            flash(_("Your password is set. Other devices were signed out."), "ok")
         return redirect_to("iam_account.security")
     return _password_page(form, user, 422 if form.errors else 200)
 

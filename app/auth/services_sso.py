@@ -304,7 +304,8 @@ def _test(connection: Connection, flow: Flow, params: Mapping[str, str], actor: 
         services_sso_flow.keep_report(flow.id, report)
         record(
             events.SSO_CONNECTION_TESTED, resource=("sso_connection", connection.id), actor=actor,
-            provider=connection.provider, reason=report["reason"] or "ok",
+            connection=connection.slug, provider=connection.provider,
+            reason=report["reason"] or "ok",
         )  # fmt: skip
     return Outcome(TEST, None, flow.trip.next_url, flow.id)
 

@@ -33,6 +33,7 @@ from .services_guards import (
     guard_last_admin,
     guard_names,
     guard_rights,
+    guard_super_admin,
     hold_administrators,
     refuse,
     require,
@@ -74,6 +75,22 @@ def check_mappable(role: IAMRole, *, actor_grants: Grants | None, actor: Actor) 
     rights = role_rights(tree, held, role.id, scope=TENANT)
     guard_rights(rights, role=role.name, actor_grants=actor_grants, actor=actor)
     return sorted(_content(tree, held, role.id))
+
+
+def guard_roles(role_ids: Iterable[UUID], *, actor_grants: Grants | None, actor: Actor) -> None:
+    """Refuse to decide who gets in with roles that the acting person could not give.
+
+    Raises Forbidden.
+    """
+    tree = role_tree()
+    for role_id in sorted(role_ids):
+        names = {node.name for node in lineage(tree, role_id)}
+        name = tree[role_id].name
+        guard_super_admin(names, role=name, actor_grants=actor_grants, actor=actor)
+        guard_names(names, role=name, actor_grants=actor_grants, actor=actor)
+        held = role_permissions([node.id for node in lineage(tree, role_id)])
+        rights = role_rights(tree, held, role_id, scope=TENANT)
+        guard_rights(rights, role=name, actor_grants=actor_grants, actor=actor)
 
 
 def exceeding(mappings: Iterable[tuple[UUID, Collection[str]]]) -> list[bool]:

@@ -31,9 +31,10 @@ from app.auth.sso import services_connections
 from app.auth.sso.admin import services_connection_admin as admin
 from app.auth.sso.settings_sso import SsoSettings
 from app.auth.sso.userinfo import UserInfo
+from app.authz import services_rbac
 from app.core import clock
-from app.core.actor import system_actor
-from app.core.db import session
+from app.core.actor import Actor, system_actor
+from app.core.db import session, transaction
 from app.core.scoping import tenant_scope, unscoped
 from tests.bench.measure import statements
 from tests.conftest import Someone, csrf_of, post
@@ -134,6 +135,13 @@ def provider() -> Iterator[LyingProvider]:
     """Return a provider on loopback."""
     with LyingProvider() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def as_delivered(app: Flask) -> Iterator[None]:
+    """Let no connection reach inner networks, as an installation does that says nothing."""
+    with changed(app, SsoSettings, SSO_ALLOW_PRIVATE=False):
+        yield
 
 
 @pytest.fixture
@@ -439,6 +447,87 @@ def test_who_leads_a_connection_elsewhere_must_know_its_secret(
     assert desk.edit(home, **change, client_secret=NEW_SECRET).status_code == 303
 
 
+def linked(app: Flask, tenant: UUID, person: Someone) -> None:
+    """Link somebody to the connection `acme`."""
+    with app.app_context(), tenant_scope(tenant):
+        connection = services_connections.find("acme")
+        session().rollback()
+    info = UserInfo("https://idp.acme.example", person.username, email=person.email)
+    link_identity(app, connection, person.id, info)
+
+
+@pytest.mark.parametrize("what", ["identity", "rule", "domain"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"discovery_url": "https://evil.example/.well-known/openid-configuration"},
+        {"endpoint_jwks_uri": "https://evil.example/keys"},
+        {"endpoint_issuer": "https://evil.example"},
+    ],
+)
+def test_at_194_where_answers_come_from_is_fixed_once_something_depends_on_it(
+    app: Flask, desk: Desk, make_user: Callable[..., Someone], tenant: UUID, what: str,
+    change: dict[str, str],
+) -> None:  # fmt: skip
+    """Otherwise another provider would speak for the people linked, and give the rules' roles."""
+    home = desk.made()
+    desk.act(home, "enable")
+    if what == "identity":
+        linked(app, tenant, make_user("ann"))
+    elif what == "rule":
+        data = {"claim": "groups", "value": "staff", "role": role_id(desk, "viewer")}
+        assert desk.act(home, "rules", **data).status_code == 303
+    else:
+        with app.app_context(), tenant_scope(tenant):
+            connection = services_connections.find("acme")
+            session().rollback()
+        add_domain(app, "acme.example", connection)
+    answer = desk.edit(home, **change, client_secret=NEW_SECRET)
+    assert answer.status_code == 409
+    assert "Set up another connection for the new address" in answer.text
+    assert (desk.row().discovery_url, desk.row().endpoints) == (DISCOVERY, {})
+    assert desk.edit(home, name="Acme staff").status_code == 303
+
+
+def test_at_194_trust_for_two_factors_needs_the_rights_of_the_people_linked(
+    app: Flask, desk: Desk, desk_of: Callable[..., Desk], make_user: Callable[..., Someone],
+    tenant: UUID,
+) -> None:  # fmt: skip
+    home = desk.made()
+    desk.act(home, "enable")
+    linked(app, tenant, make_user("ann", roles=("tenant_admin",)))
+    assert desk.edit(home, trusts_mfa="y").status_code == 303
+    assert desk.edit(home).status_code == 303
+    linked(app, tenant, make_user("boss", roles=("super_admin",)))
+    assert desk.edit(home, trusts_mfa="y").status_code == 403
+    assert desk.edit(home, option_mfa_acr="gold", client_secret=NEW_SECRET).status_code == 403
+    assert (desk.row().trusts_mfa, desk.row().options) == (False, {})
+    above = desk_of("super_admin", username="chief")
+    assert above.edit(home, trusts_mfa="y").status_code == 303
+
+
+def test_at_194_another_client_is_named_by_who_could_give_the_roles_of_the_rules(
+    desk: Desk, desk_of: Callable[..., Desk], tenant: UUID, actor: Actor
+) -> None:
+    with tenant_scope(tenant), transaction():
+        role = services_rbac.create_role("connector", actor_grants=None, actor=actor)
+        services_rbac.set_role_permissions(
+            role,
+            dict.fromkeys(("admin:access", "connection:read", "connection:update"), "tenant"),
+            actor_grants=None,
+            actor=actor,
+        )
+    home = desk.made()
+    data = {"claim": "groups", "value": "staff", "role": role_id(desk, "user_manager")}
+    assert desk.act(home, "rules", **data).status_code == 303
+    lesser = desk_of("connector", username="conn")
+    change = {"client_id": "another", "client_secret": NEW_SECRET}
+    assert lesser.edit(home, **change).status_code == 403
+    assert desk.row().client_id == "our-client"
+    assert lesser.edit(home, name="Acme staff").status_code == 303
+    assert desk.edit(home, **change).status_code == 303
+
+
 # ------------------------------------------------------------------ secrets
 
 
@@ -536,6 +625,7 @@ def signed_in_by(app: Flask, provider: LyingProvider, person: Someone, **changes
     return browser, connection
 
 
+@pytest.mark.usefixtures("private")
 def test_g4_disabling_ends_its_sessions_at_once(
     app: Flask, desk: Desk, make_user: Callable[..., Someone], provider: LyingProvider,
     sign_in: Callable[..., Any], audit_rows: Any,
@@ -555,6 +645,7 @@ def test_g4_disabling_ends_its_sessions_at_once(
     assert browser.get("/account").status_code == 303
 
 
+@pytest.mark.usefixtures("private")
 def test_g4_where_the_policy_says_so_sessions_stay(
     app: Flask, desk: Desk, make_user: Callable[..., Someone], provider: LyingProvider,
     audit_rows: Any,
@@ -568,6 +659,7 @@ def test_g4_where_the_policy_says_so_sessions_stay(
 # ------------------------------------------------------------------ delete
 
 
+@pytest.mark.usefixtures("private")
 def test_g4_deleting_says_how_many_are_linked_and_takes_everything_along(
     app: Flask, desk: Desk, make_user: Callable[..., Someone], provider: LyingProvider,
     tenant: UUID, audit_rows: Any,

@@ -150,7 +150,10 @@ def test_at_214_the_word_verified_belongs_to_the_address_beside_it(oidc: LyingPr
     oidc.lies.claims = {"email": "victim@example.org", "email_verified": ABSENT, "name": ABSENT}
     who = Trip(a_connection(oidc)).sign_in(oidc)
     assert (who.email, who.email_verified) == ("victim@example.org", False)
-    assert oidc.requests["userinfo"] == 1
+    oidc.lies.claims = {"email": ABSENT, "email_verified": True}
+    oidc.lies.userinfo = {"email": "victim@example.org", "email_verified": False}
+    who = Trip(a_connection(oidc)).sign_in(oidc)
+    assert (who.email, who.email_verified) == ("victim@example.org", False)
 
 
 @pytest.mark.parametrize("said", [ABSENT, False, None, "true", "yes", 1, [True], {"a": True}])

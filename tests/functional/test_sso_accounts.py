@@ -162,13 +162,10 @@ def test_at_215_an_unverified_address_waits_for_its_mailbox(connect, enter):
     assert (user.status, user.email, user.email_verified) == ("pending_verification", ANN, False)
 
 
-def test_at_214_an_unverified_address_that_somebody_has_is_not_stored(connect, enter, make_user):
-    ann = make_user("ann")
-    found = enter(info(email=ANN, email_verified=False), connect(jit="open"))
-    assert found.user_id != ann.id
-    user = load(found.user_id)
-    assert (user.email, user.email_verified, user.status) == (None, False, "active")
-    assert user.username == "user-" + user.username[5:]
+def test_at_214_an_unverified_address_that_somebody_has_makes_no_account(connect, enter, make_user):
+    make_user("ann")
+    with pytest.raises(NoAccount):
+        enter(info(email=ANN, email_verified=False), connect(jit="open"))
 
 
 def test_g3_an_account_without_any_address_is_made_where_all_are(connect, enter):

@@ -246,6 +246,7 @@ def _role(held: services_rbac.HeldRole) -> dict[str, Any]:
         "scope": held.assignment.scope,
         "expires_at": held.assignment.expires_at,
         "live": held.is_live(clock.now()),
+        "mapped": held.assignment.connection_id is not None,
     }
 
 

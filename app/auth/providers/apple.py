@@ -74,7 +74,7 @@ class Apple(OpenIdProvider):
         try:
             key = ECKey.import_key(pem)
             return jwt.encode({"alg": "ES256", "kid": options.get("key_id", "")}, claims, key)
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, LookupError):
             raise SsoUnavailable("private_key") from None
 
     def identify(self, connection: Connection, answer: Answer) -> UserInfo:

@@ -104,8 +104,8 @@ class Oidc(OpenIdProvider):
         if metadata.userinfo_endpoint is None:
             return claims
         more = _userinfo(connection, metadata.userinfo_endpoint, answer, claims["sub"])
-        if "email" in claims:  # whether an address is verified is said beside that address
-            more.pop("email_verified", None)
+        # Whether an address is verified is said beside that address.
+        (more if "email" in claims else claims).pop("email_verified", None)
         return {**more, **claims}
 
 

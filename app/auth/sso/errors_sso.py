@@ -23,6 +23,15 @@ class SsoRefused(BadRequest):
         self.reason = reason
 
 
+class OtherIdentity(SsoRefused):
+    """Somebody confirmed at the provider as another than the one who is asked (400)."""
+
+    title = N_("You signed in there with an account that is not the one linked to yours here.")
+
+    def __init__(self) -> None:
+        super().__init__("other_identity")
+
+
 class SsoCancelled(BadRequest):
     """The person, or the provider, ended the trip (400)."""
 
@@ -51,7 +60,10 @@ class NoAccount(Forbidden):
     """Nobody here is known by this identity, and the connection makes no accounts (403)."""
 
     code = "sso.no_account"
-    title = N_("There is no account here for this sign-in. Ask an administrator for an invitation.")
+    title = N_(
+        "There is no account here for this sign-in. If you have one, sign in to it another way and "
+        "link this service under Security. Otherwise ask an administrator for an invitation."
+    )
     keeps_evidence = True
 
 

@@ -146,7 +146,8 @@ def as_value(row: IAMSsoConnection) -> Connection | None:
         attributes=row.attributes,
         jit=row.jit,
         trusts_mfa=row.trusts_mfa,
-        allow_private=row.allow_private,
+        # The operator has the last word, also about connections that are there already.
+        allow_private=row.allow_private and SsoSettings.current().SSO_ALLOW_PRIVATE,
         end_sessions=row.end_sessions,
         provider_logout=row.provider_logout,
     )
@@ -195,7 +196,13 @@ def _adopt(provider: str) -> IAMSsoConnection | None:
             session().add(row)
             session().flush()
             actor = system_actor(current_tenant_id(), "settings")
-            record(events.SSO_CONNECTION_CREATED, resource=row, actor=actor, provider=provider)
+            record(
+                events.SSO_CONNECTION_CREATED,
+                resource=row,
+                actor=actor,
+                connection=provider,
+                provider=provider,
+            )
     except IntegrityError:  # somebody else was first
         session().rollback()
     return session().scalar(select(_C).where(_C.slug == provider))

@@ -18,6 +18,9 @@ from sqlalchemy.exc import IntegrityError
 
 from ...audit import events
 from ...audit.services_audit import record
+from ...authz import services_mapped_roles
+from ...authz.grants import Grants
+from ...authz.models import IAMUserRole
 from ...core import clock
 from ...core.actor import Actor
 from ...core.crypto import token_digest
@@ -179,6 +182,19 @@ def seen(row: IAMUserIdentity, info: UserInfo, at: datetime) -> None:
 def label_of(info: UserInfo) -> str:
     """Return by what a person recognises an identity: its address or name there; may be empty."""
     return _email(info) or _name(info.username) or _name(info.name)
+
+
+def guard_roles_of(connection_id: UUID, *, actor_grants: Grants | None, actor: Actor) -> None:
+    """Refuse to whoever could not give the roles of the people linked. Raises Forbidden."""
+    held = (
+        select(IAMUserRole.role_id)
+        .join(_I, _I.user_id == IAMUserRole.user_id)
+        .where(_I.connection_id == connection_id)
+        .distinct()
+    )
+    services_mapped_roles.guard_roles(
+        set(session().scalars(held)), actor_grants=actor_grants, actor=actor
+    )
 
 
 def unlink(user: IAMUserAccount, identity_id: UUID | None, *, actor: Actor) -> None:

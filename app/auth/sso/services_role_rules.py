@@ -50,12 +50,16 @@ class Rule:
 
 def rules_of(connection_id: UUID) -> list[Rule]:
     """Return a connection's rules in the order they were written, and which are withheld."""
-    rows = session().execute(
-        select(_R, IAMRole.name)
-        .join(IAMRole, IAMRole.id == _R.role_id)
-        .where(_R.connection_id == connection_id)
-        .order_by(_R.id)
-    ).all()
+    rows = (
+        session()
+        .execute(
+            select(_R, IAMRole.name)
+            .join(IAMRole, IAMRole.id == _R.role_id)
+            .where(_R.connection_id == connection_id)
+            .order_by(_R.id)
+        )
+        .all()
+    )
     held_back = services_mapped_roles.exceeding((row.role_id, row.ceiling) for row, _name in rows)
     return [
         Rule(row.id, row.claim, row.value, row.role_id, name, row.created_at, grown)
@@ -115,6 +119,12 @@ def remove_rule(rule_id: UUID | None, *, actor_grants: Grants | None, actor: Act
     session().delete(row)
     session().flush()
     _record(events.SSO_RULE_REMOVED, connection, row.claim, role.name, actor)
+
+
+def guard_roles_by(connection_id: UUID, *, actor_grants: Grants | None, actor: Actor) -> None:
+    """Refuse to whoever could not give the roles that its rules give. Raises Forbidden."""
+    given = set(session().scalars(select(_R.role_id).where(_R.connection_id == connection_id)))
+    services_mapped_roles.guard_roles(given, actor_grants=actor_grants, actor=actor)
 
 
 def apply(user: IAMUserAccount, info: UserInfo, connection: Connection, *, actor: Actor) -> None:

@@ -97,8 +97,8 @@ def _match_or_create(info: UserInfo, connection: Connection, actor: Actor) -> Fo
         _discard(holder, actor)
     else:
         _check_creates(connection, domain, vouched=vouched)
-        # Somebody's already, and not proved: it is not stored, and opens nothing (AT-214).
-        address = address if holder is None else None
+        if holder is not None:  # somebody's already, and not proved: it opens nothing (AT-214)
+            raise NoAccount
     return _create(info, connection, address, vouched=vouched, actor=actor)
 
 

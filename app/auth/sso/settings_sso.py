@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
+from ...core.checks import Finding
+from ...core.runtime import State
 from ...core.settings import CommaList, Section, setting
 
 
@@ -88,3 +91,30 @@ class SsoSettings(Section):
     APPLE_PRIVATE_KEY: str = setting(
         "", "That key, PEM (PKCS #8, P-256); better by `APPLE_PRIVATE_KEY_FILE`.", secret=True
     )
+
+
+# What a provider needs beside its client id.
+_NEEDED = {
+    "OIDC": ("OIDC_CLIENT_SECRET", "OIDC_DISCOVERY_URL"),
+    "GOOGLE": ("GOOGLE_CLIENT_SECRET",),
+    "AZURE": ("AZURE_CLIENT_SECRET", "AZURE_TENANT_IDS"),
+    "GITHUB": ("GITHUB_CLIENT_SECRET",),
+    "FACEBOOK": ("FACEBOOK_CLIENT_SECRET",),
+    "APPLE": ("APPLE_TEAM_ID", "APPLE_KEY_ID", "APPLE_PRIVATE_KEY"),
+}
+
+
+def check(found: State) -> Iterator[Finding]:
+    """Yield what is half set up: a button that would lead nowhere, a secret without its client."""
+    settings = found.section(SsoSettings)
+    for provider, names in _NEEDED.items():
+        client = f"{provider}_CLIENT_ID"
+        given = [name for name in names if getattr(settings, name)]
+        if getattr(settings, client) and len(given) < len(names):
+            missing = ", ".join(name for name in names if name not in given)
+            yield Finding("iam.E601", f"{client} is set without {missing}")
+        elif given and not getattr(settings, client):
+            yield Finding("iam.E601", f"{given[0]} is set without {client}")
+    url = settings.OIDC_DISCOVERY_URL
+    if url and not url.startswith("https://") and not settings.SSO_ALLOW_PRIVATE:
+        yield Finding("iam.E602", "OIDC_DISCOVERY_URL must begin with https://")

@@ -33,6 +33,7 @@ def failed_page(refusal: IAMError, slug: str) -> Response:
         text=_(str(refusal.title)),
         again_url=_again_url(refusal, purpose, slug),
         home_url=landing(None) if signed_in else None,
+        login_url=url_for("iam_auth.login", next=refusal.details.get("next_url")),
     )
     if refusal.status == 503:
         response.headers["Retry-After"] = str(RETRY_SECONDS)

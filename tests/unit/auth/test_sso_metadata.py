@@ -163,7 +163,12 @@ def test_g1_bad_weather_is_unavailable_and_an_old_document_helps_for_a_day(
     with pytest.raises(SsoUnavailable):
         found(provider, connection)
     provider.answers.clear()
-    honest = found(provider, connection)
+    asked = provider.requests["discovery"]
+    with pytest.raises(SsoUnavailable):
+        found(provider, connection)
+    assert provider.requests["discovery"] == asked  # nobody waits for it just after
+    with clock.travel(timedelta(seconds=11)):
+        honest = found(provider, connection)
     provider.answers["discovery"] = FAULTS[fault]
     with clock.travel(timedelta(hours=23)):
         assert found(provider, connection) == honest
@@ -238,7 +243,6 @@ BAD = [
         "token_endpoint",
         "userinfo_endpoint",
         "jwks_uri",
-        "end_session_endpoint",
     ],
 )
 @pytest.mark.parametrize("url", BAD, ids=lambda value: str(value)[:40])
@@ -249,6 +253,14 @@ def test_at_197_an_address_that_is_none_is_refused(
     with pytest.raises(SsoUnavailable) as refused:
         found(provider, connection)
     assert refused.value.reason == "address"
+
+
+@pytest.mark.parametrize("url", BAD, ids=lambda value: str(value)[:40])
+def test_g5_a_bad_address_for_signing_out_keeps_nobody_from_signing_in(
+    provider: LyingProvider, connection: Connection, url: object
+) -> None:
+    provider.lies.discovery = {"end_session_endpoint": url}
+    assert found(provider, connection).end_session_endpoint is None
 
 
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])

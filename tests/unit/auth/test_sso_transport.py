@@ -6,7 +6,9 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,6 +17,7 @@ from flask import Flask
 
 from app.auth.sso.connection import Connection, Metadata
 from app.auth.sso.errors_sso import SsoRefused, SsoUnavailable
+from app.auth.sso.protocol import transport
 from app.auth.sso.protocol.transport import (
     authorization_url,
     check_iss_parameter,
@@ -363,6 +366,18 @@ def test_at_417_a_slow_provider_costs_no_more_than_the_setting(
     with app.app_context():
         assert unavailable(lambda: trip.redeem(code)) == "timeout"
     assert time.perf_counter() - start < 5
+
+
+def test_at_417_a_provider_that_hangs_holds_a_few_threads_at_most(
+    provider: LyingProvider, trip: Trip
+) -> None:
+    code = code_for(provider, trip)
+    slots = transport._slots.first(trip.connection.id, "", BoundedSemaphore(transport.MOST_AT_ONCE))
+    with ExitStack() as taken:
+        for _slot in range(transport.MOST_AT_ONCE):
+            taken.enter_context(slots)
+        assert unavailable(lambda: trip.redeem(code)) == "busy"
+    assert trip.redeem(code)
 
 
 # ---------------------------------------------------------------- reading JSON

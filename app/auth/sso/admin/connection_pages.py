@@ -80,6 +80,7 @@ def addresses_of(row: IAMSsoConnection) -> dict[str, str | None]:
     return {
         "redirect_uri": public_url("iam_auth.sso_callback", provider=row.slug),
         "logout_uri": logout,
+        "signed_out_uri": public_url("iam_auth.signed_out") if row.provider_logout else None,
     }
 
 

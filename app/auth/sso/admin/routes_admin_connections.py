@@ -106,7 +106,11 @@ def connection_edit(connection_id: str) -> BaseResponse:
     try:
         with transaction():
             admin.change(
-                _row(connection_id), read_values(form), client_secret=secret, actor=request_actor()
+                _row(connection_id),
+                read_values(form),
+                client_secret=secret,
+                actor_grants=current_user.grants,
+                actor=request_actor(),
             )
     except REFUSALS as refusal:
         return _refused(form, refusal, kind, connection_id)
@@ -185,7 +189,12 @@ def connection_delete(connection_id: str) -> BaseResponse:
     try:
         with transaction():
             typed = form.name.data or ""
-            admin.delete(_row(connection_id), typed_name=typed, actor=request_actor())
+            admin.delete(
+                _row(connection_id),
+                typed_name=typed,
+                actor_grants=current_user.grants,
+                actor=request_actor(),
+            )
     except REFUSALS as refusal:
         session().rollback()
         refuse(form, refusal)

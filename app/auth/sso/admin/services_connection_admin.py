@@ -1,8 +1,8 @@
 """Connections, managed: made, changed, enabled, disabled, deleted, and listed for people.
 
-A secret goes in and never comes out. Whoever leads a connection to another address must know
-its secret: else a new address would have it sent there. What the settings of the installation
-set up keeps its provider, client and addresses; the rest of it is the tenant's to choose.
+A secret goes in and never comes out. Whoever sends it elsewhere must know it. Where answers come
+from is fixed once people, rules or domains depend on it: another address could speak for them.
+What the settings of the installation set up keeps its provider, client and addresses.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from ....audit import events
 from ....audit.services_audit import changes_of, record
 from ....authz import services_mapped_roles
+from ....authz.grants import Grants
 from ....core import clock
 from ....core.actor import Actor
 from ....core.crypto import keyring
@@ -38,7 +39,8 @@ from ...models import (
     IAMUserIdentity,
 )
 from ...providers import providers
-from .. import services_sso_sessions
+from .. import services_identities, services_role_rules, services_sso_sessions
+from ..configured import configured
 from ..protocol import metadata
 from ..services_connections import adopt_configured, secret_context
 from ..settings_sso import SsoSettings
@@ -59,6 +61,7 @@ _OF_CONNECTION: tuple[Any, ...] = (
     IAMSsoRoleRule,
 )
 # A change of these sends the secret somewhere else, or in another's name.
+_WHERE_FROM = {"discovery_url", "endpoints"}
 _WHERE_TO = ("client_id", "discovery_url", "endpoints", "options")
 
 
@@ -104,6 +107,8 @@ def create(
     """
     if provider not in providers():
         raise InvalidInput(field="provider")
+    if slug in configured():  # else it would hide what the settings set up, and be taken for it
+        raise _taken()
     chosen = _checked(provider, values)
     at, row_id = clock.now(), new_id()
     row = _C(
@@ -121,22 +126,33 @@ def create(
         with session().begin_nested():
             session().add(row)
     except IntegrityError:
-        raise Conflict(
-            N_("Another connection has this short name"), code="sso.slug_taken", field="slug"
-        ) from None
+        raise _taken() from None
     changes = changes_of({}, {"slug": row.slug, "provider": provider, **chosen})
     record(
         events.SSO_CONNECTION_CREATED,
         resource=row,
         changes=changes,
         actor=actor,
+        connection=row.slug,
         provider=provider,
     )
     return row
 
 
-def change(row: IAMSsoConnection, values: Values, *, client_secret: str = "", actor: Actor) -> None:
-    """Change a connection. Raises InvalidInput, also where a new address lacks the secret."""
+def change(
+    row: IAMSsoConnection,
+    values: Values,
+    *,
+    client_secret: str = "",
+    actor_grants: Grants | None,
+    actor: Actor,
+) -> None:
+    """Change a connection.
+
+    Raises InvalidInput, also where a new address lacks the secret, Conflict where that address
+    would speak for people known here, Forbidden where the acting person could not give the
+    roles that are at stake.
+    """
     chosen = (
         checked_flags(values, may_be_private=_may_be_private())
         if row.from_settings
@@ -147,6 +163,10 @@ def change(row: IAMSsoConnection, values: Values, *, client_secret: str = "", ac
         raise InvalidInput(
             N_("Enter the secret again: it goes to the new address"), field="client_secret"
         )
+    _guard(row, {name for name in chosen if before[name] != chosen[name]}, actor_grants, actor)
+    if _leads_elsewhere(before, chosen):
+        # What is under way was asked of the old address, and must not be told to the new one.
+        session().execute(sql_delete(IAMSsoFlow).where(IAMSsoFlow.connection_id == row.id))
     for name, value in chosen.items():
         setattr(row, name, value)
     if client_secret:
@@ -186,6 +206,7 @@ def disable(row: IAMSsoConnection, *, actor: Actor) -> int:
         resource=row,
         changes={"enabled": [True, False]},
         actor=actor,
+        connection=row.slug,
         provider=row.provider,
         count=ended,
     )
@@ -206,16 +227,20 @@ def make_default(row: IAMSsoConnection, *, actor: Actor) -> None:
     _changed(row, events.SSO_CONNECTION_CHANGED, actor, {"is_default": [False, True]})
 
 
-def delete(row: IAMSsoConnection, *, typed_name: str, actor: Actor) -> int:
+def delete(
+    row: IAMSsoConnection, *, typed_name: str, actor_grants: Grants | None, actor: Actor
+) -> int:
     """Delete a connection with its identities, rules and the roles that its rules gave.
 
     Its sessions end where its policy says so. Returns how many people were linked to it.
-    Raises InvalidInput where `typed_name` is not its name, Conflict for one from the settings.
+    Raises InvalidInput where `typed_name` is not its name, Conflict for one from the settings,
+    Forbidden where the acting person could not give those roles.
     """
     if row.from_settings:
         raise _from_settings()
     if typed_name != row.name:
         raise InvalidInput(N_("That is not the name of the connection"), field="name")
+    services_role_rules.guard_roles_by(row.id, actor_grants=actor_grants, actor=actor)
     row.enabled = False
     session().flush()  # held from here on: no sign-in through it comes after what follows
     row_id, people = row.id, people_of(row.id)
@@ -229,6 +254,7 @@ def delete(row: IAMSsoConnection, *, typed_name: str, actor: Actor) -> int:
         resource=row,
         changes={"slug": [row.slug, None], "name": [row.name, None]},
         actor=actor,
+        connection=row.slug,
         provider=row.provider,
         count=people,
     )
@@ -258,6 +284,33 @@ def _may_be_private() -> bool:
     return SsoSettings.current().SSO_ALLOW_PRIVATE
 
 
+def _guard(
+    row: IAMSsoConnection, changed: set[str], actor_grants: Grants | None, actor: Actor
+) -> None:
+    if changed & _WHERE_FROM and _is_relied_on(row.id):
+        raise Conflict(
+            N_(
+                "People, rules or domains depend on where this connection leads. "
+                "Set up another connection for the new address"
+            ),
+            code="sso.in_use",
+        )
+    if changed & {"client_id", "options"}:
+        # Another client or tenant of the provider says other things of people.
+        services_role_rules.guard_roles_by(row.id, actor_grants=actor_grants, actor=actor)
+    if "options" in changed or ("trusts_mfa" in changed and not row.trusts_mfa):
+        # Their second step would be the provider's to tell of.
+        services_identities.guard_roles_of(row.id, actor_grants=actor_grants, actor=actor)
+
+
+def _is_relied_on(connection_id: UUID) -> bool:
+    return any(
+        session().scalar(select(model.id).where(model.connection_id == connection_id).limit(1))
+        is not None
+        for model in (IAMUserIdentity, IAMSsoRoleRule, IAMDomain)
+    )
+
+
 def _leads_elsewhere(before: Mapping[str, object], after: Mapping[str, object]) -> bool:
     return any(name in after and before[name] != after[name] for name in _WHERE_TO)
 
@@ -273,7 +326,20 @@ def _changed(
     session().flush()
     row_id = row.id
     after_commit(lambda: metadata.forget(row_id))
-    record(event, resource=row, changes=changes, actor=actor, provider=row.provider)
+    record(
+        event,
+        resource=row,
+        changes=changes,
+        actor=actor,
+        connection=row.slug,
+        provider=row.provider,
+    )
+
+
+def _taken() -> Conflict:
+    return Conflict(
+        N_("Another connection has this short name"), code="sso.slug_taken", field="slug"
+    )
 
 
 def _from_settings() -> Conflict:

@@ -95,6 +95,7 @@ def run(row: IAMSsoConnection, *, redirect_uri: str, actor: Actor) -> list[Step]
             resource=("sso_connection", connection.id),
             status=FAILURE if failed else SUCCESS,
             actor=actor,
+            connection=connection.slug,
             provider=connection.provider,
             reason=failed.reason if failed else "ok",
         )

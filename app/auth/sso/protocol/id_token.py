@@ -36,6 +36,9 @@ LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 OLDEST = 600
 """Seconds after which a token that we just asked for cannot be the answer."""
 
+LONGEST_LOGOUT = 86_400
+"""Seconds for which a logout token may count, and be remembered so that it counts once."""
+
 _COMPACT = re.compile(r"[A-Za-z0-9_-]{1,4096}\.[A-Za-z0-9_-]{1,100000}\.[A-Za-z0-9_-]{1,2048}")
 _MAX_TEXT = 255
 _LAST_SECOND = 2**33
@@ -104,6 +107,8 @@ def verify_logout_token(connection: Connection, metadata: Metadata, token: objec
     for name in ("jti", "sub", "sid"):
         if name in claims and not _is_text(claims[name]):
             check.refuse(name)
+    if claims["exp"] - claims["iat"] > LONGEST_LOGOUT:
+        check.refuse("exp")
     if not claims.keys() & {"sub", "sid"}:
         check.refuse("sub")
     sub, sid = claims.get("sub"), claims.get("sid")

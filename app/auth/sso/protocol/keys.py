@@ -150,7 +150,8 @@ def _read(document: object) -> tuple[_PublicKey, ...]:
 
 def _understood(jwk: object) -> _PublicKey | None:
     """Return a key that may verify signatures, or None."""
-    if not isinstance(jwk, Mapping) or jwk.get("kty") not in _TYPES:
+    kind = jwk.get("kty") if isinstance(jwk, Mapping) else None
+    if not isinstance(jwk, Mapping) or not isinstance(kind, str) or kind not in _TYPES:
         return None
     operations = jwk.get("key_ops", ["verify"])
     for_signatures = isinstance(operations, list) and "verify" in operations
@@ -159,7 +160,6 @@ def _understood(jwk: object) -> _PublicKey | None:
     named = [jwk.get(name) for name in ("kid", "alg", "issuer")]
     if not all(item is None or isinstance(item, str) for item in named):
         return None
-    kind: str = jwk["kty"]
     value = _imported(kind, jwk)
     if value is None:
         return None
@@ -177,7 +177,7 @@ def _imported(kind: str, jwk: Mapping[str, Any]) -> Key | None:
         if kind == "RSA" and _bits(jwk.get("n")) not in _RSA_BITS:
             return None
         return family.import_key({"kty": kind, **members})
-    except (JoseError, ValueError, TypeError, UnsupportedAlgorithm):
+    except (JoseError, ValueError, TypeError, LookupError, UnsupportedAlgorithm):
         return None
 
 

@@ -24,6 +24,7 @@ FRESH = timedelta(hours=1)
 STALE = timedelta(hours=24)
 # While a provider is away nobody waits for it at each sign-in.
 RETRY = timedelta(minutes=1)
+PAUSE = timedelta(seconds=10)
 _COMPLETE = {"issuer", "authorization_endpoint", "token_endpoint", "jwks_uri"}
 
 
@@ -35,6 +36,7 @@ class _Document:
 
 
 _documents: Kept[_Document] = Kept()
+_failures: Kept[datetime] = Kept()
 
 
 def discover(connection: Connection, url: str, *, issuer: str | None = None) -> Metadata:
@@ -52,9 +54,12 @@ def discover(connection: Connection, url: str, *, issuer: str | None = None) -> 
         kept = None
     if kept is not None and (now - kept.fetched_at < FRESH or now - kept.tried_at < RETRY):
         return _understood(connection, kept.content, issuers)
+    if kept is None and _has_just_failed(connection, url, now):
+        raise SsoUnavailable("unreachable")
     try:
         content = _fetched(connection, url)
     except SsoUnavailable:
+        _failures.put(connection.id, url, now)
         if kept is None:
             raise
         _documents.put(connection.id, url, replace(kept, tried_at=now))
@@ -62,6 +67,12 @@ def discover(connection: Connection, url: str, *, issuer: str | None = None) -> 
     found = _understood(connection, content, issuers)
     _documents.put(connection.id, url, _Document(content, now, now))
     return found
+
+
+def _has_just_failed(connection: Connection, url: str, now: datetime) -> bool:
+    # Else everybody who clicks would wait for it, and hold a thread each.
+    failed = _failures.get(connection.id, url)
+    return failed is not None and timedelta() <= now - failed < PAUSE
 
 
 def from_addresses(connection: Connection, content: Mapping[str, Any]) -> Metadata:
@@ -77,7 +88,7 @@ def from_addresses(connection: Connection, content: Mapping[str, Any]) -> Metada
         token_endpoint=checked_url(connection, told.get("token_endpoint")),
         userinfo_endpoint=address("userinfo_endpoint"),
         jwks_uri=address("jwks_uri"),
-        end_session_endpoint=address("end_session_endpoint"),
+        end_session_endpoint=_usable(connection, told.get("end_session_endpoint")),
         algorithms=_texts(told.get("id_token_signing_alg_values_supported")),
         token_auth_methods=_texts(told.get("token_endpoint_auth_methods_supported"))
         or ("client_secret_basic",),
@@ -85,9 +96,18 @@ def from_addresses(connection: Connection, content: Mapping[str, Any]) -> Metada
     )
 
 
+def _usable(connection: Connection, url: object) -> str | None:
+    # Nobody must be kept from signing in by an address that is for signing out.
+    try:
+        return checked_url(connection, url)
+    except SsoUnavailable:
+        return None
+
+
 def forget(connection_id: UUID) -> None:
     """Drop what is kept of a connection's provider, its keys included."""
     _documents.forget(connection_id)
+    _failures.forget(connection_id)
     keys.forget(connection_id)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from threading import BoundedSemaphore
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
@@ -24,6 +25,7 @@ from ....core.parsing.strict_json import read_object
 from ..connection import Connection, Metadata
 from ..errors_sso import SsoRefused, SsoUnavailable
 from ..settings_sso import SsoSettings
+from .kept import Kept
 
 TENANT = "{tenantid}"
 """Stands in an issuer for the id of a tenant (Microsoft's discovery documents)."""
@@ -41,6 +43,10 @@ _TOKEN_ERRORS = {
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client",
     "unsupported_grant_type", "invalid_scope",
 }  # fmt: skip
+MOST_AT_ONCE = 8
+"""Requests of one process to one connection's provider at the same time."""
+QUEUE_SECONDS = 2.0
+_slots: Kept[BoundedSemaphore] = Kept()
 _MAX_URL = 2000
 _MAX_CODE = 4096
 _MAX_TOKEN = 64 * 1024
@@ -199,6 +205,10 @@ def _send(
     follow: bool = False,
 ) -> Response:
     address = checked_url(connection, url)
+    slots = _slots.first(connection.id, "", BoundedSemaphore(MOST_AT_ONCE))
+    # A provider that hangs must not hold every thread: the other ways in go on.
+    if not slots.acquire(timeout=QUEUE_SECONDS):
+        raise SsoUnavailable("busy")
     try:
         return fetch(
             method,
@@ -211,6 +221,8 @@ def _send(
         )
     except UpstreamFailed as error:
         raise SsoUnavailable(error.code.rpartition(".")[2]) from None
+    finally:
+        slots.release()
 
 
 def _parsed(content: bytes) -> Any:

@@ -7,7 +7,7 @@ A logout token is one more secret of a stranger: verified, and good once (AT-203
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
 
 from sqlalchemy.exc import IntegrityError
@@ -28,6 +28,8 @@ from ..connection import Connection
 from ..errors_sso import SsoRefused, SsoUnavailable
 from ..protocol.id_token import LogoutClaims, verify_logout_token
 from ..settings_sso import SsoSettings
+
+_OURS = {"id_token_hint", "client_id", "post_logout_redirect_uri", "state"}
 
 
 def hint_of(session_id: UUID) -> tuple[Connection, str | None] | None:
@@ -57,6 +59,8 @@ def logout_url(connection: Connection, hint: str | None) -> str | None:
         return None
     if endpoint is None:
         return None
+    if set(parse_qs(urlsplit(endpoint).query)) & _OURS:
+        return None
     query = {
         **({"id_token_hint": hint} if hint else {}),
         "client_id": connection.client_id,
@@ -75,9 +79,9 @@ def receive(slug: str, token: str, *, actor: Actor) -> int:
     actor = actor.acting_as(
         kind="system", user_id=None, session_id=None, label=f"sso:{connection.slug}"
     )
+    end_read()
     try:
         metadata = providers().get(connection.provider).metadata(connection)
-        end_read()
         claims = verify_logout_token(connection, metadata, token)
         with transaction():
             return _end(connection, claims, actor)

@@ -19,12 +19,13 @@ from ...sessions import services_sessions
 from ...sessions.services_sessions import SignIn
 from .. import services_connections, services_identities
 from ..connection import Connection
-from ..errors_sso import SsoRefused
+from ..errors_sso import OtherIdentity, SsoRefused
 from ..services_sso_flow import Flow
 from ..userinfo import UserInfo
 from .assurance import FEDERATED, shown_by
 
 # Plain OAuth 2.0 and Apple tell no time of sign-in.
+OTHER = "other_identity"
 _TELLS_TIME = frozenset({"oidc", "azure", "google"})
 
 
@@ -57,7 +58,7 @@ def prove(
     if reason is not None:
         with transaction():
             record_step_up_failed(person.user_id, purpose, FEDERATED, actor)
-        raise SsoRefused(reason)
+        raise OtherIdentity if reason == OTHER else SsoRefused(reason)
     with transaction():
         return services_sessions.record_proof(
             person, purpose=purpose, method=FEDERATED, acr=shown.acr, actor=actor
@@ -69,7 +70,7 @@ def _why_not(
 ) -> str | None:
     identity = services_identities.find(info, connection)
     if identity is None or identity.user_id != person.user_id:
-        return "other_identity"
+        return OTHER
     if not flow.covers(info.auth_time, clock.now()):
         return "not_fresh"
     wanted = purpose_named(flow.trip.step_up_purpose or "").acr
