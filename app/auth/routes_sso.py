@@ -38,8 +38,12 @@ _LONGEST_STATE = 128
 @public("the way in")
 @limited_always
 def sso_default() -> BaseResponse:
-    """Send the browser to the provider of the default connection."""
-    return _leave(services_connections.default())
+    """Send the browser to the provider of the default connection; else to all ways in."""
+    try:
+        connection = services_connections.default()
+    except NotFound:
+        return redirect_to("iam_auth.login", next=safe_next(request.args.get("next")))
+    return _leave(connection)
 
 
 @bp.get("/sso/<provider>/login")

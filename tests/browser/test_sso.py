@@ -79,8 +79,10 @@ def test_g1_the_button_leads_to_the_provider_and_back_signed_in(served, browser,
     connect(served.app, oidc_peer, jit="open")
     browser.get(f"{served.url}/auth/login?next=/account/sessions")
     assert browser.find_element(By.CSS_SELECTOR, BUTTON).text == "Continue with Peer"
+    browser.find_element(By.NAME, "remember_me").click()
     leave(browser, oidc_peer, BUTTON)
     sign_in_there(browser, ann)
+    assert "expiry" in browser.get_cookie("iam_session")  # it outlives the window
     assert browser.current_url == f"{served.url}/account/sessions"
     browser.get(f"{served.url}/account/security")
     assert "ann@partner.example" in text_of(browser)

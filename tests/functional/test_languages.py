@@ -32,7 +32,7 @@ SPOKEN_ATTRIBUTES = {
 # Words that are the same in both languages, beside names, numbers, codes and addresses.
 SAME = {
     "de": {
-        "Administrator", "Browser", "Code", "Export", "Filter", "Info", "Link", "Name", "Person",
+        "Administrator", "Browser", "Code", "Domains", "Export", "Filter", "Info", "Link", "Name", "Person",
         "Status", "System", "(optional)",
     },
     "fr": {

@@ -117,7 +117,8 @@ def test_g1_the_default_connection_is_the_only_one_or_the_one_that_is_marked(
     assert place.startswith(provider.at("authorize"))
     with LyingProvider() as other:
         sso.make_connection(app, other.url, slug="second", name="Second")
-        assert client.get("/auth/sso/login").status_code == 404
+        choice = client.get("/auth/sso/login?next=/account/sessions")
+        assert choice.location == "/auth/login?next=/account/sessions"
         sso.change_connection(app, connection, is_default=True)
         place = client.get("/auth/sso/login").headers["Location"]
     assert place.startswith(provider.at("authorize"))

@@ -140,7 +140,7 @@ def _link_page(state: str, pending: Pending | None) -> BaseResponse:
         told["label"] = services_identities.label_of(pending.info)
     return render(
         "iam/sso_link.html",
-        404 if state == "gone" else 403 if state == "other" else 200,
+        _status(state),
         state=state,
         flow=str(pending.flow_id) if pending is not None else "",
         sign_in_url=url_for("iam_auth.login", next=here),
@@ -148,6 +148,12 @@ def _link_page(state: str, pending: Pending | None) -> BaseResponse:
         form=IAMForm(formdata=None),
         **{"service": "", "label": "", **told},
     )
+
+
+def _status(state: str) -> int:
+    if state == "gone":  # a form came too late; a page merely says that nothing waits
+        return 404 if request.method == "POST" else 200
+    return 403 if state == "other" else 200
 
 
 def _owner() -> IAMUserAccount:

@@ -95,6 +95,16 @@ const ask = (text, okLabel, danger = true) => new Promise((resolve) => {
   cancel.focus();
 });
 
+// "Keep me signed in" holds for the buttons of other services, too.
+for (const link of document.querySelectorAll("a[data-remember]")) {
+  link.addEventListener("click", () => {
+    const url = new URL(link.href);
+    if (document.querySelector("input[name=remember_me]")?.checked) url.searchParams.set("remember", "1");
+    else url.searchParams.delete("remember");
+    link.href = url.href;
+  });
+}
+
 for (const details of document.querySelectorAll("details[data-confirm-details]")) {
   const form = details.querySelector("form");
   const submitter = form?.querySelector("button[type=submit]");
