@@ -32,8 +32,8 @@ SPOKEN_ATTRIBUTES = {
 # Words that are the same in both languages, beside names, numbers, codes and addresses.
 SAME = {
     "de": {
-        "Administrator", "Browser", "Code", "Domains", "Export", "Filter", "Info", "Link", "Name", "Person",
-        "Status", "System", "(optional)",
+        "Administrator", "Browser", "Code", "Domains", "Export", "Filter", "Info", "Link", "Name",
+        "Person", "Status", "System", "(optional)",
     },
     "fr": {
         "Actions", "Code", "Description", "Info", "Message", "Pages", "Session", "Sessions",
