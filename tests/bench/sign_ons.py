@@ -37,7 +37,7 @@ REDIRECT_URI = "https://id.example.org/callback"
 
 def measure(url: str, report: Report, engine: str, rounds: int) -> None:
     """Report the rate of callbacks, their statements, and the rate of bare token requests."""
-    app = make_service(url, RATE_LIMIT_SIGN_IN="100000 per minute")
+    app = make_service(url, RATE_LIMIT_SIGN_IN="100000 per minute", SSO_ALLOW_PRIVATE=True)
     with LyingProvider() as provider:
         make_connection(app, provider.url, jit="open")
         clients = [_known_browser(app, provider, index) for index in range(PEOPLE)]
