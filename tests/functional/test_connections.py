@@ -46,7 +46,9 @@ from tests.support.sso import (
     leave_and_return,
     link_identity,
     make_connection,
+    path_of,
     sign_in_through,
+    start,
 )
 
 SECRET = "canary-secret-of-the-connection-4711"
@@ -509,14 +511,7 @@ def test_at_194_trust_for_two_factors_needs_the_rights_of_the_people_linked(
 def test_at_194_another_client_is_named_by_who_could_give_the_roles_of_the_rules(
     desk: Desk, desk_of: Callable[..., Desk], tenant: UUID, actor: Actor
 ) -> None:
-    with tenant_scope(tenant), transaction():
-        role = services_rbac.create_role("connector", actor_grants=None, actor=actor)
-        services_rbac.set_role_permissions(
-            role,
-            dict.fromkeys(("admin:access", "connection:read", "connection:update"), "tenant"),
-            actor_grants=None,
-            actor=actor,
-        )
+    connector(actor, tenant)
     home = desk.made()
     data = {"claim": "groups", "value": "staff", "role": role_id(desk, "user_manager")}
     assert desk.act(home, "rules", **data).status_code == 303
@@ -526,6 +521,78 @@ def test_at_194_another_client_is_named_by_who_could_give_the_roles_of_the_rules
     assert desk.row().client_id == "our-client"
     assert lesser.edit(home, name="Acme staff").status_code == 303
     assert desk.edit(home, **change).status_code == 303
+
+
+def connector(actor: Actor, tenant: UUID, *more: str) -> None:
+    """Make a role that may change connections, and no more than is named."""
+    names = ("admin:access", "connection:read", "connection:update", *more)
+    with tenant_scope(tenant), transaction():
+        role = services_rbac.create_role("connector", actor_grants=None, actor=actor)
+        services_rbac.set_role_permissions(
+            role, dict.fromkeys(names, "tenant"), actor_grants=None, actor=actor
+        )
+
+
+def test_at_194_a_connection_is_deleted_by_who_could_take_its_rules_roles(
+    desk: Desk, desk_of: Callable[..., Desk], tenant: UUID, actor: Actor
+) -> None:
+    connector(actor, tenant, "connection:delete")
+    home = desk.made()
+    data = {"claim": "groups", "value": "staff", "role": role_id(desk, "user_manager")}
+    assert desk.act(home, "rules", **data).status_code == 303
+    lesser = desk_of("connector", username="conn")
+    assert lesser.act(home, "delete", name="Acme").status_code == 403
+    assert desk.row()
+    assert desk.act(home, "delete", name="Acme").status_code == 303
+
+
+def test_at_181_what_is_under_way_does_not_come_back_to_another_address(
+    desk: Desk, client: FlaskClient, provider: LyingProvider, private: None
+) -> None:
+    """The code and its verifier would be sent there."""
+    home = desk.made(**local(provider))
+    desk.act(home, "enable")
+    callback = path_of(provider.authorize(start(client, "acme")))
+    with LyingProvider() as other:
+        assert desk.edit(home, **local(other)).status_code == 303
+        assert client.get(callback).status_code == 400
+        assert not other.requests["token"]
+
+
+def test_at_197_the_operator_has_the_last_word_on_private_networks(
+    app: Flask, desk: Desk, client: FlaskClient, provider: LyingProvider, private: None
+) -> None:
+    home = desk.made(**local(provider))
+    desk.act(home, "enable")
+    assert "May reach private networks" in desk.text(home)
+    asked = provider.requests["discovery"]
+    with changed(app, SsoSettings, SSO_ALLOW_PRIVATE=False):
+        assert "May reach private networks" not in desk.text(home)
+        assert client.get("/auth/sso/acme/login").status_code == 503
+    assert provider.requests["discovery"] == asked
+
+
+def test_a_short_name_of_the_settings_is_taken(app: Flask, desk: Desk) -> None:
+    """Else it would hide the button that the operator set up, and be taken for it."""
+    with changed(app, SsoSettings, GITHUB_CLIENT_ID="id", GITHUB_CLIENT_SECRET="secret"):
+        answer = desk.create(slug="github")
+        assert answer.status_code == 409
+        assert "Another connection has this short name" in answer.text
+    assert desk.create(slug="github").status_code == 303
+
+
+def test_the_address_after_logout_is_shown_where_the_provider_is_told(desk: Desk) -> None:
+    home = desk.made()
+    assert "/auth/signed-out" not in desk.text(home)
+    assert desk.edit(home, provider_logout="y").status_code == 303
+    assert "http://localhost/auth/signed-out" in desk.text(home)
+
+
+def test_m4_the_trail_names_the_connection(desk: Desk) -> None:
+    home = desk.made()
+    desk.act(home, "enable")
+    words = " ".join(re.sub(r"<[^>]+>", " ", desk.text("/admin/audit/logs")).split())
+    assert "A connection for single sign-on was enabled Connection: acme" in words
 
 
 # ------------------------------------------------------------------ secrets
@@ -904,6 +971,22 @@ def test_g3_a_trial_says_what_would_become_of_the_account(
     home = desk.made(**local(provider, jit=jit))
     provider.person(sub="x-1", email=email, email_verified=verified)
     assert text in desk.text(tried(desk, provider, home))
+
+
+def test_at_014_a_trial_tells_of_accounts_to_those_who_may_see_them(
+    desk: Desk, desk_of: Callable[..., Desk], make_user: Callable[..., Someone], tenant: UUID,
+    actor: Actor, provider: LyingProvider, private: None,
+) -> None:  # fmt: skip
+    connector(actor, tenant)
+    ann = make_user("ann")
+    home = desk.made(**local(provider))
+    provider.person(sub="x-1", email=ann.email, email_verified=True)
+    assert "What a sign-in would do" in desk.text(tried(desk, provider, home))
+    lesser = desk_of("connector", username="conn")
+    page = lesser.text(tried(lesser, provider, home))
+    assert "What the provider said" in page
+    assert "What a sign-in would do" not in page
+    assert "asked to sign in once" not in page
 
 
 def test_a_trial_that_fails_says_where(desk: Desk, provider: LyingProvider, private: None) -> None:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from flask import Flask
 from joserfc.jwk import ECKey, RSAKey
 
@@ -60,6 +62,18 @@ def asked(trip: Trip) -> dict[str, str]:
 def oidc_server() -> Iterator[LyingProvider]:
     with LyingProvider() as server:
         yield server
+
+
+# A curve that joserfc does not know, and says so by an error of its own kind.
+BRAINPOOL = (
+    ec.generate_private_key(ec.BrainpoolP256R1())
+    .private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    .decode()
+)
 
 
 @pytest.fixture
@@ -758,8 +772,9 @@ def test_at_214_what_stands_beside_the_code_gives_a_name_at_most(
         ECKey.generate_key("P-384").as_pem(private=True).decode(),
         ECKey.generate_key("P-256").as_pem(private=False).decode(),
         RSAKey.generate_key(2048).as_pem(private=True).decode(),
+        BRAINPOOL,
     ],
-    ids=["none", "text", "broken", "P-384", "public", "RSA"],
+    ids=["none", "text", "broken", "P-384", "public", "RSA", "brainpool"],
 )
 def test_g1_a_wrong_private_key_is_named_and_not_shown(apple: AppleServer, key: str) -> None:
     trip = Trip(apple_connection(apple, client_secret=key))

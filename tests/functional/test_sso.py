@@ -124,6 +124,26 @@ def test_g1_the_default_connection_is_the_only_one_or_the_one_that_is_marked(
     assert place.startswith(provider.at("authorize"))
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"X-Forwarded-Host": "evil.example"},
+        {"Forwarded": "host=evil.example"},
+        {"X-Forwarded-Proto": "gopher", "X-Forwarded-Prefix": "/evil"},
+    ],
+)
+def test_at_090_the_redirect_uri_comes_from_settings(client, provider, connection, headers):
+    """A spoofed header must not have the code sent elsewhere."""
+    answer = client.get("/auth/sso/peer/login", headers=headers)
+    if answer.status_code == 303:
+        asked = sso.query_of(answer.headers["Location"])
+        assert asked["redirect_uri"] == f"http://localhost{CALLBACK}"
+    else:
+        assert answer.status_code == 400
+    assert "evil" not in str(answer.headers)
+
+
 def test_g2_the_request_carries_state_nonce_and_s256_and_keeps_none_of_them(
     client, provider, connection
 ):
@@ -370,6 +390,7 @@ def test_who_cancels_is_told_so(client, provider, ann, error, audit_rows):
     assert "cancelled" in answer.text
     assert "<b>no" not in answer.text  # AT-153
     assert "/auth/sso/peer/login?next=/account/sessions" in answer.text
+    assert "/auth/login?next=/account/sessions" in answer.text
     assert reasons(audit_rows) == ["sso.cancelled"]
 
 
@@ -810,6 +831,7 @@ def test_at_066_another_accounts_identity_is_no_proof(
         provider.person(sub=sub)
         answer = sso.leave_and_return(stale, provider, url)
         assert refused(answer)
+        assert "not the one linked to yours here" in answer.text
         url = step_up(stale)
     assert reasons(audit_rows) == ["other_identity"] * 2
     assert len(audit_rows("STEP_UP_FAILED")) == 2

@@ -28,6 +28,9 @@ from tests.support.settings import changed
 ANN = "ann@example.com"
 PAGE, SECURITY = "/auth/sso/link", "/account/security"
 LINK = f"{SECURITY}/identities/link"
+PASSWORD_PAGE = f"{SECURITY}/password"
+SECRET = "quiet harbour violet lantern 17"
+NEW_PASSWORD = {"password": SECRET, "password_confirm": SECRET}
 
 
 @pytest.fixture
@@ -379,6 +382,56 @@ def test_at_206_the_last_way_in_is_not_unlinked(only_sso, audit_rows):
     assert "only way to sign in" in only_sso.get(answer.headers["Location"]).text
     assert len(identities()) == 1
     assert audit_rows("IDENTITY_UNLINKED") == []
+
+
+def test_b6_a_person_without_a_password_sets_the_first_after_fresh_proof(app, only_sso):
+    page = only_sso.get(PASSWORD_PAGE).text
+    assert "Set a password" in page
+    assert 'name="current"' not in page
+    elsewhere = app.test_client()
+    assert sso.path_of(elsewhere.get(SECURITY).location).startswith("/auth/login")
+    answer = post(only_sso, PASSWORD_PAGE, NEW_PASSWORD)
+    assert answer.headers["Location"] == SECURITY
+    assert "Your password is set" in only_sso.get(SECURITY).text
+    signed = post(elsewhere, "/auth/login", {"username": "zoe", "password": SECRET})
+    assert signed.headers["Location"] == "/account"
+    assert 'name="current"' in only_sso.get(PASSWORD_PAGE).text
+
+
+def test_b6_the_first_password_ends_other_sessions_and_is_told(app, only_sso, provider, audit_rows):
+    other = app.test_client()
+    sso.sign_in_through(other, provider)
+    assert other.get("/account").status_code == 200
+    post(only_sso, PASSWORD_PAGE, NEW_PASSWORD)
+    assert other.get("/account").status_code == 303
+    assert only_sso.get("/account").status_code == 200
+    assert len(audit_rows("PASSWORD_CHANGED")) == 1
+    assert any("password" in message["subject"].lower() for message in messages("zoe@example.com"))
+
+
+def test_at_049_a_stale_session_sets_no_first_password(only_sso):
+    token = csrf_of(only_sso.get(PASSWORD_PAGE).text)
+    with clock.travel(timedelta(minutes=20)):
+        answer = only_sso.post(PASSWORD_PAGE, data={**NEW_PASSWORD, "csrf_token": token})
+        assert answer.location.startswith("/auth/step-up")
+    assert load(identities()[0].user_id).password_hash is None
+
+
+def test_b6_who_has_a_password_meanwhile_is_asked_for_it(only_sso):
+    """A form from before has no field for the current one, and is no way round it."""
+    token = csrf_of(only_sso.get(PASSWORD_PAGE).text)
+    post(only_sso, PASSWORD_PAGE, NEW_PASSWORD)
+    token = csrf_of(only_sso.get(PASSWORD_PAGE).text)
+    other = {"password": "another good phrase 4711", "password_confirm": "another good phrase 4711"}
+    answer = only_sso.post(PASSWORD_PAGE, data={**other, "csrf_token": token})
+    assert answer.status_code == 422
+    assert "Enter your current password" in answer.text
+
+
+def test_b6_a_weak_first_password_is_refused(only_sso):
+    weak = {"password": "password", "password_confirm": "password"}
+    assert post(only_sso, PASSWORD_PAGE, weak).status_code == 422
+    assert load(identities()[0].user_id).password_hash is None
 
 
 def test_at_206_a_second_identity_counts_while_its_connection_does(app, only_sso, actor):

@@ -157,6 +157,38 @@ def test_g5_a_provider_in_trouble_never_hinders_signing_out(
     assert [row.state for row in rows(IAMAuthSession)] == ["revoked"]
 
 
+@pytest.mark.parametrize("name", ["id_token_hint", "post_logout_redirect_uri", "state"])
+def test_g5_a_page_that_brings_our_parameters_is_not_gone_to(
+    app, provider, ann, connection, name, clear_metadata
+):
+    """Of two values nobody could say which one the provider takes."""
+    browser, _sid = enter(app, provider)
+    clear_metadata(connection)
+    place = f"{provider.at('end_session')}?{name}=theirs"
+    provider.lies.discovery = {"end_session_endpoint": place}
+    assert log_out(browser).headers["Location"] == SIGNED_OUT
+    assert not is_signed_in(browser)
+
+
+def test_no_transaction_is_open_while_a_provider_is_asked_about_a_logout(
+    app, client, provider, ann, connection, clear_metadata
+):
+    """Anybody may send a logout token: a slow provider must not hold the database's pool."""
+    token = provider.logout_token(sub="sub-ann")
+    clear_metadata(connection)
+    session().rollback()
+    pool = app.extensions["sqlalchemy"].engine.pool
+    before, held = pool.checkedout(), []
+
+    def look(honest):
+        held.append(pool.checkedout() - before)
+        return honest
+
+    provider.answers["discovery"] = provider.answers["jwks"] = look
+    assert send(client, token).status_code == 200
+    assert held == [0, 0]
+
+
 @pytest.fixture
 def clear_metadata():
     from app.auth.sso.protocol import metadata

@@ -8,6 +8,9 @@ const announce = (text) => {
   if (live) live.textContent = text;
 };
 
+// On a narrow screen the navigation scrolls sideways: the page that is open must be seen in it.
+document.querySelector(".iam-side [aria-current=page]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
 /* ------------------------------------------------------------ passwords */
 
 const showPassword = (button, visible) => {

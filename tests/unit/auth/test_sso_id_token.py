@@ -565,6 +565,7 @@ def test_g5_a_subject_or_a_session_is_enough(
         ({"exp": ABSENT}, "exp"),
         ({"exp": 1}, "exp"),
         ({"exp": 10**12}, "exp"),
+        ({"exp": 2**32}, "exp"),
         ({"jti": ABSENT}, "jti"),
         ({"jti": ""}, "jti"),
         ({"jti": 7}, "jti"),

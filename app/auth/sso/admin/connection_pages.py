@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response
 
 from ....authz import services_rbac
 from ....authz.models import IAMRole
@@ -16,7 +16,7 @@ from ....tenancy import services_domains
 from ...accounts.services_directory import grantable_roles
 from ...forms import IAMForm
 from ...models import IAMSsoConnection
-from ...providers import ProviderForm, providers
+from ...providers import providers
 from ...security import can
 from ...web.current import current_user
 from ...web.links import public_url
@@ -41,7 +41,6 @@ KIND_NOTES = {
     "facebook": _l("Facebook accounts."),
     "apple": _l("Apple accounts. Needs a key of your developer account."),
 }
-LOGOUT_ENDPOINT = "iam_auth.sso_backchannel_logout"
 
 
 def row_view(row: IAMSsoConnection, use: Use) -> dict[str, Any]:
@@ -74,12 +73,10 @@ def connection_page(
 
 def addresses_of(row: IAMSsoConnection) -> dict[str, str | None]:
     """Return what is to be entered at the provider."""
-    logout = None
-    if LOGOUT_ENDPOINT in current_app.view_functions and _form_of(row.provider, "openid"):
-        logout = public_url(LOGOUT_ENDPOINT, provider=row.slug)
+    logout = "iam_auth.sso_backchannel_logout"
     return {
         "redirect_uri": public_url("iam_auth.sso_callback", provider=row.slug),
-        "logout_uri": logout,
+        "logout_uri": public_url(logout, provider=row.slug) if _is_openid(row) else None,
         "signed_out_uri": public_url("iam_auth.signed_out") if row.provider_logout else None,
     }
 
@@ -104,12 +101,13 @@ def _details(row: IAMSsoConnection) -> dict[str, Any]:
     # A copy without the secret, so that no slip of a template can show it (AT-387).
     names = (
         "id", "slug", "provider", "enabled", "is_default", "from_settings", "trusts_mfa",
-        "end_sessions", "provider_logout", "allow_private", "secret_changed_at", "created_at",
+        "end_sessions", "provider_logout", "secret_changed_at", "created_at",
     )  # fmt: skip
     value, use = as_value(row), uses().get(row.id, Use())
     return {name: getattr(row, name) for name in names} | {
         "name": row.name,
         "usable": value is not None,
+        "allow_private": value is not None and value.allow_private,
         "provider_name": _title(row.provider),
         "jit_label": JIT_SHORT.get(row.jit, row.jit),
         "attributes": _labelled(ATTRIBUTE_LABELS, row.attributes),
@@ -164,6 +162,6 @@ def _title(provider: str) -> str:
     return _(providers().get(provider).form.title) if provider in providers() else provider
 
 
-def _form_of(provider: str, scope: str) -> ProviderForm | None:
-    found = providers().get(provider).form if provider in providers() else None
-    return found if found is not None and scope in found.scopes else None
+def _is_openid(row: IAMSsoConnection) -> bool:
+    known = row.provider in providers()
+    return known and "openid" in providers().get(row.provider).form.scopes

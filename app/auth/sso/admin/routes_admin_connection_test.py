@@ -14,7 +14,7 @@ from ....core.ids import parse_id
 from ... import services_sso
 from ...accounts.admin_pages import admin_bp as bp
 from ...models import IAMSsoConnection
-from ...security import requires_permission, requires_step_up
+from ...security import can, requires_permission, requires_step_up
 from ...web.current import browser, current_user, request_actor
 from ...web.limits import limited_by_person
 from ...web.pages import render
@@ -122,7 +122,7 @@ def connection_tried(connection_id: str) -> BaseResponse:
         connection=_brief(row),
         steps=_trip_steps(report),
         person=report["person"],
-        rehearsal=_rehearsal(report.get("rehearsal")),
+        rehearsal=_rehearsal(report.get("rehearsal")) if can("user:read") else None,
     )
 
 
