@@ -5,6 +5,76 @@
 
 SET NAMES utf8mb4;
 
+-- A signed statement of how long a tenant's trail was, and what its tree came to (C2SP).
+CREATE TABLE iam_audit_checkpoint (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	size BIGINT NOT NULL,
+	root BINARY(32) NOT NULL,
+	chain BINARY(32) NOT NULL,
+	note MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	signed_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_audit_checkpoint PRIMARY KEY (id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_audit_checkpoint_size ON iam_audit_checkpoint (tenant_id, size);
+
+CREATE INDEX ix_iam_audit_checkpoint_tenant_id_id ON iam_audit_checkpoint (tenant_id, id);
+
+-- iam_audit_checkpoint is append-only for everyone, also by hand (requirement M2).
+CREATE TRIGGER iam_audit_checkpoint_no_update BEFORE UPDATE ON iam_audit_checkpoint FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_audit_checkpoint is append-only';
+
+CREATE TRIGGER iam_audit_checkpoint_no_delete BEFORE DELETE ON iam_audit_checkpoint FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_audit_checkpoint is append-only';
+
+-- The hash of one complete subtree of 256, 65,536, … leaves, so that proofs stay cheap.
+CREATE TABLE iam_audit_node (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	level SMALLINT NOT NULL,
+	position BIGINT NOT NULL,
+	hash BINARY(32) NOT NULL,
+	CONSTRAINT pk_iam_audit_node PRIMARY KEY (id),
+	CONSTRAINT uq_iam_audit_node_tenant_id_level_position UNIQUE (tenant_id, level, position)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- iam_audit_node is append-only for everyone, also by hand (requirement M2).
+CREATE TRIGGER iam_audit_node_no_update BEFORE UPDATE ON iam_audit_node FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_audit_node is append-only';
+
+CREATE TRIGGER iam_audit_node_no_delete BEFORE DELETE ON iam_audit_node FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_audit_node is append-only';
+
+-- A signed statement that events before a number were deleted under the retention policy.
+CREATE TABLE iam_audit_prune (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	from_seq BIGINT NOT NULL,
+	until_seq BIGINT NOT NULL,
+	note MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	pruned_at DATETIME(6) NOT NULL,
+	CONSTRAINT pk_iam_audit_prune PRIMARY KEY (id),
+	CONSTRAINT uq_iam_audit_prune_tenant_id_until_seq UNIQUE (tenant_id, until_seq)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- iam_audit_prune is append-only for everyone, also by hand (requirement M2).
+CREATE TRIGGER iam_audit_prune_no_update BEFORE UPDATE ON iam_audit_prune FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_audit_prune is append-only';
+
+CREATE TRIGGER iam_audit_prune_no_delete BEFORE DELETE ON iam_audit_prune FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_audit_prune is append-only';
+
+-- The place of one event in its tenant's sequence: leaf of the tree, link of the chain.
+CREATE TABLE iam_audit_seal (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	seq BIGINT NOT NULL,
+	leaf BINARY(32) NOT NULL,
+	chain BINARY(32) NOT NULL,
+	CONSTRAINT pk_iam_audit_seal PRIMARY KEY (id),
+	CONSTRAINT uq_iam_audit_seal_tenant_id_seq UNIQUE (tenant_id, seq)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- iam_audit_seal is append-only for everyone, also by hand (requirement M2).
+CREATE TRIGGER iam_audit_seal_no_update BEFORE UPDATE ON iam_audit_seal FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_audit_seal is append-only';
+
+CREATE TRIGGER iam_audit_seal_no_delete BEFORE DELETE ON iam_audit_seal FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_audit_seal is append-only';
+
 -- One event of the audit trail.
 CREATE TABLE iam_auth_log (
 	id BINARY(16) NOT NULL,
@@ -25,9 +95,13 @@ CREATE TABLE iam_auth_log (
 	session_hash VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
 	error VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
 	metadata JSON NOT NULL,
+	ip_index VARBINARY(16),
+	origin_sealed VARBINARY(1024),
+	personal_sealed VARBINARY(32768),
 	encoding_version SMALLINT NOT NULL,
 	occurred_at DATETIME(6) NOT NULL,
 	recorded_at DATETIME(6) NOT NULL,
+	mac BINARY(32),
 	CONSTRAINT pk_iam_auth_log PRIMARY KEY (id)
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
@@ -35,7 +109,7 @@ CREATE INDEX ix_iam_auth_log_action ON iam_auth_log (tenant_id, action, id);
 
 CREATE INDEX ix_iam_auth_log_actor ON iam_auth_log (tenant_id, actor_id, id);
 
-CREATE INDEX ix_iam_auth_log_ip ON iam_auth_log (tenant_id, ip, id);
+CREATE INDEX ix_iam_auth_log_ip ON iam_auth_log (tenant_id, ip_index, id);
 
 CREATE INDEX ix_iam_auth_log_resource ON iam_auth_log (tenant_id, resource_id, id);
 
@@ -48,7 +122,7 @@ CREATE INDEX ix_iam_auth_log_tenant_id_id ON iam_auth_log (tenant_id, id);
 -- iam_auth_log is append-only for everyone, also by hand (requirement M2).
 CREATE TRIGGER iam_auth_log_no_update BEFORE UPDATE ON iam_auth_log FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_auth_log is append-only';
 
-CREATE TRIGGER iam_auth_log_no_delete BEFORE DELETE ON iam_auth_log FOR EACH ROW SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_auth_log is append-only';
+CREATE TRIGGER iam_auth_log_no_delete BEFORE DELETE ON iam_auth_log FOR EACH ROW IF NOT (EXISTS (SELECT 1 FROM iam_audit_seal JOIN iam_audit_prune ON iam_audit_prune.tenant_id = iam_audit_seal.tenant_id AND iam_audit_seal.seq < iam_audit_prune.until_seq WHERE iam_audit_seal.id = OLD.id AND iam_audit_seal.tenant_id = OLD.tenant_id)) THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_auth_log is append-only'; END IF;
 
 -- A message on its way. Recipient, subject and text live encrypted in `payload` (AT-044).
 CREATE TABLE iam_outbox (
@@ -93,6 +167,7 @@ CREATE TABLE iam_tenant (
 	parent_id BINARY(16),
 	type VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	slug VARCHAR(63) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	host VARCHAR(253) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
 	name VARCHAR(120) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	status VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	authz_version INTEGER NOT NULL,
@@ -103,6 +178,10 @@ CREATE TABLE iam_tenant (
 	CONSTRAINT ck_iam_tenant_own_tenant CHECK (tenant_id = id),
 	CONSTRAINT fk_iam_tenant_parent_id FOREIGN KEY(parent_id) REFERENCES iam_tenant (id)
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_tenant_parent_id ON iam_tenant (parent_id);
+
+CREATE UNIQUE INDEX uq_iam_tenant_host ON iam_tenant (host);
 
 -- A counter of attempts; its id is derived from tenant, scope and subject.
 CREATE TABLE iam_throttle (
@@ -117,6 +196,35 @@ CREATE TABLE iam_throttle (
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
 CREATE INDEX ix_iam_throttle_updated_at ON iam_throttle (updated_at);
+
+-- How far a tenant's trail is sealed; its row is the sealer's lock. The id is the tenant's.
+CREATE TABLE iam_audit_head (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	size BIGINT NOT NULL,
+	chain BINARY(32) NOT NULL,
+	frontier VARBINARY(2048) NOT NULL,
+	searched_from BINARY(16),
+	swept_at DATETIME(6),
+	checkpoint_at DATETIME(6),
+	anchored JSON NOT NULL,
+	CONSTRAINT pk_iam_audit_head PRIMARY KEY (id),
+	CONSTRAINT fk_iam_audit_head_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- The Ed25519 key that signs a tenant's checkpoints; the private half is encrypted.
+CREATE TABLE iam_audit_key (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	name VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	public_key BINARY(32) NOT NULL,
+	private_key MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	created_at DATETIME(6) NOT NULL,
+	retired_at DATETIME(6),
+	CONSTRAINT pk_iam_audit_key PRIMARY KEY (id),
+	CONSTRAINT fk_iam_audit_key_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id),
+	CONSTRAINT uq_iam_audit_key_tenant_id_public_key UNIQUE (tenant_id, public_key)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
 -- An organization inside a tenant: the `parent_id` of users and of a host's objects.
 CREATE TABLE iam_organization (
@@ -194,6 +302,17 @@ CREATE TABLE iam_sso_connection (
 	CONSTRAINT uq_iam_sso_connection_tenant_id_slug UNIQUE (tenant_id, slug),
 	CONSTRAINT uq_iam_sso_connection_tenant_id_id UNIQUE (tenant_id, id),
 	CONSTRAINT fk_iam_sso_connection_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+-- One person's key; the id is the account's. `wrapped_key` is None once it is destroyed.
+CREATE TABLE iam_subject_key (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	wrapped_key MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	created_at DATETIME(6) NOT NULL,
+	destroyed_at DATETIME(6),
+	CONSTRAINT pk_iam_subject_key PRIMARY KEY (id),
+	CONSTRAINT fk_iam_subject_key_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id)
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
 -- A domain of e-mail addresses that a tenant says is its own.
@@ -658,4 +777,4 @@ CREATE TABLE iam_alembic_version (
 	CONSTRAINT iam_alembic_version_pkc PRIMARY KEY (version_num)
 );
 
-INSERT INTO iam_alembic_version (version_num) VALUES ('0003_single_sign_on');
+INSERT INTO iam_alembic_version (version_num) VALUES ('0004_audit_proofs_and_tenants');

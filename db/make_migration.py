@@ -137,7 +137,25 @@ def write_next(message: str) -> Path:
     newest = migrations.head()
     words = "_".join(re.findall(r"[a-z0-9]+", message.lower()))[:27]
     revision = f"{int(newest[:4]) + 1:04d}_{words}"
-    return write(engine, revision, newest, message[:1].upper() + message[1:].rstrip(".") + ".")
+    sentence = message[:1].upper() + message[1:].rstrip(".") + "."
+    return write(engine, revision, newest, sentence, changed_triggers(engine))
+
+
+def changed_triggers(engine: sa.Engine) -> dict[str, list[str]]:
+    """Return, by dialect, what makes the guards that an upgraded database lacks, or has otherwise.
+
+    Asked of SQLite, which has every guard that MySQL has.
+    """
+    names = set(migrations.missing_triggers(engine))
+    found: dict[str, list[str]] = {}
+    for dialect in ddl.DIALECTS:
+        for table in Base.metadata.sorted_tables:
+            for statement in ddl.triggers(table, dialect):
+                name = statement.split()[2]
+                if name in names:
+                    drop = f"DROP TRIGGER IF EXISTS {name}"
+                    found.setdefault(dialect, []).extend((drop, statement))
+    return found
 
 
 def write(

@@ -21,7 +21,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from app import create_app
-from app.audit.models import APPEND_ONLY_TRIGGERS, IAMAuthLog
+from app.audit.append_only import APPEND_ONLY
+from app.audit.models import IAMAuthLog
 from app.auth.accounts import services_accounts
 from app.auth.factors.totp import new_secret
 from app.auth.models import IAMMfaMethod, IAMUserAccount
@@ -129,28 +130,48 @@ def app(_shared_app: Flask) -> Iterator[Flask]:
 
 
 def empty_database(app: Flask) -> None:
-    """Delete what a test left behind, keeping tenants, roles and permissions."""
+    """Delete what a test left behind, keeping two tenants, their roles and permissions."""
     keep = {"iam_tenant", "iam_role", "iam_permission", "iam_role_permission"}
     engine = app.extensions["sqlalchemy"].engine
-    dialect = engine.dialect.name
     with engine.begin() as connection:
-        if dialect == "sqlite":
-            connection.exec_driver_sql("DROP TRIGGER IF EXISTS iam_auth_log_no_delete")
-        else:
+        if engine.dialect.name == "mysql":
             connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")
-            connection.exec_driver_sql("TRUNCATE TABLE iam_auth_log")
         for table in reversed(Base.metadata.sorted_tables):
-            if table.name in keep or (dialect == "mysql" and table.name == "iam_auth_log"):
-                continue
-            connection.execute(table.delete())
+            if table.name in APPEND_ONLY:
+                _empty_append_only(connection, table.name)
+            elif table.name not in keep:
+                connection.execute(table.delete())
         custom = "SELECT id FROM iam_role WHERE is_system = 0"
         connection.execute(text(f"DELETE FROM iam_role_permission WHERE role_id IN ({custom})"))  # noqa: S608 - constant
         connection.exec_driver_sql("UPDATE iam_role SET parent_id = NULL WHERE is_system = 0")
         connection.exec_driver_sql("DELETE FROM iam_role WHERE is_system = 0")
-        if dialect == "sqlite":
-            connection.exec_driver_sql(APPEND_ONLY_TRIGGERS["sqlite"][1])
-        else:
+        _restore_tenants(connection)
+        if engine.dialect.name == "mysql":
             connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 1")
+
+
+def _empty_append_only(connection: sa.Connection, table: str) -> None:
+    if connection.scalar(text(f"SELECT EXISTS (SELECT 1 FROM {table})")) == 0:  # noqa: S608 - our own names
+        return
+    if connection.dialect.name == "mysql":
+        connection.exec_driver_sql(f"TRUNCATE TABLE {table}")
+        return
+    connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {table}_no_delete")
+    connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608 - our own names
+    connection.exec_driver_sql(APPEND_ONLY[table]["sqlite"][1])
+
+
+def _restore_tenants(connection: sa.Connection) -> None:
+    kept = "SELECT id FROM iam_tenant WHERE slug IN ('default', 'other')"
+    if connection.scalar(text("SELECT count(*) FROM iam_tenant")) != 2:
+        orphan = f"UPDATE iam_role SET parent_id = NULL WHERE tenant_id NOT IN ({kept})"  # noqa: S608
+        connection.execute(text(orphan))
+        for table in ("iam_role_permission", "iam_role", "iam_permission"):
+            connection.execute(text(f"DELETE FROM {table} WHERE tenant_id NOT IN ({kept})"))  # noqa: S608 - constant
+        connection.exec_driver_sql("DELETE FROM iam_tenant WHERE slug NOT IN ('default', 'other')")
+    connection.exec_driver_sql(
+        "UPDATE iam_tenant SET status = 'active', parent_id = NULL, host = NULL, metadata = '{}'"
+    )
 
 
 @pytest.fixture

@@ -351,3 +351,65 @@ TENANT_SETTINGS_CHANGED = _declare(
     "TENANT_SETTINGS_CHANGED", WARNING, "Settings of a tenant were changed.", "names"
 )
 OUTBOX_RETRIED = _declare("OUTBOX_RETRIED", INFO, "A dead message was queued again.", "channel")
+
+# The audit trail itself
+AUDIT_KEY_CREATED = _declare(
+    "AUDIT_KEY_CREATED", NOTICE, "A key that signs the audit trail was made.", "name"
+)
+AUDIT_TAMPERING_FOUND = _declare(
+    "AUDIT_TAMPERING_FOUND", CRITICAL, "The audit trail does not verify.", "findings"
+)
+AUDIT_PRUNED = _declare(
+    "AUDIT_PRUNED", WARNING, "Events older than the retention were deleted; proof of them stays.",
+    "from_seq", "until_seq", "days",
+)  # fmt: skip
+SUBJECT_KEY_DESTROYED = _declare(
+    "SUBJECT_KEY_DESTROYED", CRITICAL,
+    "The key of a person was destroyed: what the trail tells of them is unreadable for good.",
+)  # fmt: skip
+LOGIN_FAILURES_REPEATED = _declare(
+    "LOGIN_FAILURES_REPEATED", CRITICAL,
+    "Sign-ins to one account, or from one address, keep failing.",
+    "count", "minutes",
+)  # fmt: skip
+
+# Tenants
+TENANT_UPDATED = _declare("TENANT_UPDATED", NOTICE, "A tenant was changed.", "slug")
+TENANT_SUSPENDED = _declare(
+    "TENANT_SUSPENDED", CRITICAL, "A tenant was suspended: nobody in it can act.", "slug", "reason"
+)
+TENANT_REACTIVATED = _declare(
+    "TENANT_REACTIVATED", WARNING, "A suspended tenant was reactivated.", "slug", "reason"
+)
+SUPER_ADMIN_ACCESS = _declare(
+    "SUPER_ADMIN_ACCESS", CRITICAL,
+    "An administrator of the platform acted in a tenant, in an access context.",
+    "context", "endpoint", "method", "reason", "tenant", "minutes",
+)  # fmt: skip
+ACCESS_CONTEXT_ENDED = _declare(
+    "ACCESS_CONTEXT_ENDED", NOTICE, "An access context of the platform ended.",
+    "context", "reason", "tenant",
+)  # fmt: skip
+TENANT_ISOLATION_BREACH_ATTEMPT = _declare(
+    "TENANT_ISOLATION_BREACH_ATTEMPT", CRITICAL,
+    "Somebody asked for what belongs to another tenant.",
+    "endpoint", "method", "reason",
+)  # fmt: skip
+IP_REFUSED = _declare(
+    "IP_REFUSED", WARNING, "An address outside the allow-list was refused.", "reason"
+)
+
+# Invitations
+INVITATION_CREATED = _declare(
+    "INVITATION_CREATED", NOTICE, "A person was invited.", "roles", "expires_at"
+)
+INVITATION_REVOKED = _declare(
+    "INVITATION_REVOKED",
+    NOTICE,
+    "An invitation was taken back, or replaced by a newer one.",
+    "reason",
+)
+INVITATION_ACCEPTED = _declare("INVITATION_ACCEPTED", NOTICE, "An invitation was accepted.")
+INVITATION_REFUSED = _declare(
+    "INVITATION_REFUSED", WARNING, "The link of an invitation was refused.", "reason"
+)

@@ -1,7 +1,8 @@
 """Table of the audit trail. Rows are inserted once; triggers refuse UPDATE and DELETE.
 
-`subject_id`, `encoding_version` and `recorded_at` are what sealing, proofs and
-erasure by key destruction need; the sealer keeps its sequence in its own table.
+The sealer keeps sequence, chain and tree in tables of its own (`sealing/models_seal.py`).
+What tells of a person stands encrypted under that person's key: where somebody acted from
+under the actor's, what was done under the subject's (`personal/`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DDL, JSON, Index, SmallInteger, event
+from sqlalchemy import JSON, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ..core.db import TABLE_OPTIONS, Base, TenantScoped
-from ..core.types import GUID, UTCDateTime, binary_string
+from ..core.types import GUID, Digest, UTCDateTime, binary_string, octets
+from .append_only import guard
 
 
 class IAMAuthLog(TenantScoped, Base):
@@ -26,7 +28,7 @@ class IAMAuthLog(TenantScoped, Base):
         Index("ix_iam_auth_log_action", "tenant_id", "action", "id"),
         Index("ix_iam_auth_log_actor", "tenant_id", "actor_id", "id"),
         Index("ix_iam_auth_log_resource", "tenant_id", "resource_id", "id"),
-        Index("ix_iam_auth_log_ip", "tenant_id", "ip", "id"),
+        Index("ix_iam_auth_log_ip", "tenant_id", "ip_index", "id"),
         Index("ix_iam_auth_log_severity", "tenant_id", "severity", "id"),
         Index("ix_iam_auth_log_status", "tenant_id", "status", "id"),
         TABLE_OPTIONS,
@@ -48,39 +50,22 @@ class IAMAuthLog(TenantScoped, Base):
     session_hash: Mapped[str | None] = mapped_column(binary_string(64))
     error: Mapped[str | None] = mapped_column(binary_string(64))
     details: Mapped[dict[str, Any]] = mapped_column("metadata", JSON)
+    ip_index: Mapped[bytes | None] = mapped_column(octets(16))
+    origin_sealed: Mapped[bytes | None] = mapped_column(octets(1024))
+    personal_sealed: Mapped[bytes | None] = mapped_column(octets(32768))
     encoding_version: Mapped[int] = mapped_column(SmallInteger, default=1)
     occurred_at: Mapped[datetime] = mapped_column(UTCDateTime())
     recorded_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    mac: Mapped[bytes | None] = mapped_column(Digest())
 
 
-def _trigger(dialect: str, verb: str) -> str:
-    name = f"iam_auth_log_no_{verb.lower()}"
-    if dialect == "sqlite":
-        return (
-            f"CREATE TRIGGER {name} BEFORE {verb} ON iam_auth_log "
-            "BEGIN SELECT RAISE(ABORT, 'iam_auth_log is append-only'); END"
-        )
-    return (
-        f"CREATE TRIGGER {name} BEFORE {verb} ON iam_auth_log FOR EACH ROW "
-        "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'iam_auth_log is append-only'"
-    )
-
-
-APPEND_ONLY_TRIGGERS = {
-    dialect: [_trigger(dialect, verb) for verb in ("UPDATE", "DELETE")]
-    for dialect in ("mysql", "sqlite")
-}
-# SQLite's REPLACE deletes a row without asking the DELETE trigger.
-APPEND_ONLY_TRIGGERS["sqlite"].append(
-    "CREATE TRIGGER iam_auth_log_no_replace BEFORE INSERT ON iam_auth_log "
-    "WHEN EXISTS (SELECT 1 FROM iam_auth_log WHERE id = NEW.id) "
-    "BEGIN SELECT RAISE(ABORT, 'iam_auth_log is append-only'); END"
+# Events of a range that was pruned under a signed, append-only statement may go.
+guard(
+    IAMAuthLog,
+    delete_where=(
+        "EXISTS (SELECT 1 FROM iam_audit_seal JOIN iam_audit_prune "
+        "ON iam_audit_prune.tenant_id = iam_audit_seal.tenant_id "
+        "AND iam_audit_seal.seq < iam_audit_prune.until_seq "
+        "WHERE iam_audit_seal.id = OLD.id AND iam_audit_seal.tenant_id = OLD.tenant_id)"
+    ),
 )
-
-for _dialect, _statements in APPEND_ONLY_TRIGGERS.items():
-    for _statement in _statements:
-        event.listen(
-            IAMAuthLog.__table__,
-            "after_create",
-            DDL(_statement).execute_if(dialect=_dialect),  # type: ignore[no-untyped-call]
-        )

@@ -19,6 +19,15 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column, object_session
 
 from ..audit.models import IAMAuthLog
+from ..audit.personal.models_personal import IAMSubjectKey
+from ..audit.sealing.models_seal import (
+    IAMAuditCheckpoint,
+    IAMAuditHead,
+    IAMAuditKey,
+    IAMAuditNode,
+    IAMAuditPrune,
+    IAMAuditSeal,
+)
 from ..authz.models import IAMPermission, IAMRole, IAMRolePermission, IAMUserRole
 from ..core.db import TABLE_OPTIONS, Base, TenantScoped
 from ..core.types import GUID, Digest, UTCDateTime, binary_string, long_text, octets
@@ -347,6 +356,12 @@ class IAMActionToken(TenantScoped, Base):
 
 __all__ = [
     "IAMActionToken",
+    "IAMAuditCheckpoint",
+    "IAMAuditHead",
+    "IAMAuditKey",
+    "IAMAuditNode",
+    "IAMAuditPrune",
+    "IAMAuditSeal",
     "IAMAuthLog",
     "IAMAuthSession",
     "IAMDevice",
@@ -366,6 +381,7 @@ __all__ = [
     "IAMSsoLogoutToken",
     "IAMSsoRoleRule",
     "IAMSsoSession",
+    "IAMSubjectKey",
     "IAMTenant",
     "IAMThrottle",
     "IAMUserAccount",

@@ -34,6 +34,8 @@ class IAMTenant(TenantScoped, Base):
     __tablename__ = "iam_tenant"
     __table_args__ = (
         UniqueConstraint("slug"),
+        Index("uq_iam_tenant_host", "host", unique=True),
+        Index("ix_iam_tenant_parent_id", "parent_id"),
         CheckConstraint("tenant_id = id", name="own_tenant"),
         TABLE_OPTIONS,
     )
@@ -41,6 +43,7 @@ class IAMTenant(TenantScoped, Base):
     parent_id: Mapped[UUID | None] = mapped_column(GUID(), ForeignKey("iam_tenant.id"))
     type: Mapped[str] = mapped_column(binary_string(16))
     slug: Mapped[str] = mapped_column(binary_string(63))
+    host: Mapped[str | None] = mapped_column(binary_string(253))
     name: Mapped[str] = mapped_column(binary_string(120))
     status: Mapped[str] = mapped_column(binary_string(16), default="active")
     authz_version: Mapped[int] = mapped_column(Integer, default=1)

@@ -11,7 +11,10 @@ MODULE_LINES, FUNCTION_LINES, FOLDER_MODULES = 400, 50, 20
 # What everything stands on has grown past it; the number may only fall.
 ROOMY = {"core": 26}
 # Tables and verifiers that follow a specification step by step: name -> the clause they follow.
-LONGER: dict[str, str] = {}
+LONGER: dict[str, str] = {
+    "audit.events": "a table: one entry per event of the catalogue",
+    "audit.verifier": "one file that an auditor copies: C2SP checkpoints, RFC 9162",
+}
 
 
 def too_long(modules: Iterable[Module]) -> Iterator[str]:

@@ -77,7 +77,7 @@ def test_a8_schema_prints_the_committed_file(run):
 def test_a8_audit_verify_finds_the_guards_and_their_absence(run, app):
     assert run("audit", "verify").exit_code == 0
     engine = app.extensions["sqlalchemy"].engine
-    from app.audit.models import APPEND_ONLY_TRIGGERS
+    from app.audit.append_only import APPEND_ONLY
 
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TRIGGER iam_auth_log_no_update")
@@ -87,7 +87,7 @@ def test_a8_audit_verify_finds_the_guards_and_their_absence(run, app):
         assert "iam_auth_log_no_update" in result.output
     finally:
         with engine.begin() as connection:
-            connection.exec_driver_sql(APPEND_ONLY_TRIGGERS[engine.dialect.name][0])
+            connection.exec_driver_sql(APPEND_ONLY["iam_auth_log"][engine.dialect.name][0])
 
 
 def test_a8_hash_calibrate_proposes_parameters(run):
