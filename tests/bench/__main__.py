@@ -6,12 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import counts, databases, logins, passkeys, server, sign_ons, views
+from . import counts, databases, logins, passkeys, permissions, server, sign_ons, views
 from .databases import NewDatabase
 from .report import Report
 from .subjects import make_service
 
-PARTS = ("logins", "passkeys", "sign-ons", "views", "counts", "server")
+PARTS = ("logins", "passkeys", "permissions", "sign-ons", "views", "counts", "server")
 ENGINES = ("sqlite", "mysql")
 
 
@@ -44,6 +44,8 @@ def _measure(
         counts.measure(make_service(new_database()), report, engine)
     if "passkeys" in parts:
         passkeys.measure(new_database(), report, engine, rounds)
+    if "permissions" in parts:
+        permissions.measure(new_database(), report, engine)
     if "sign-ons" in parts:
         sign_ons.measure(new_database(), report, engine, rounds)
     if "logins" in parts:

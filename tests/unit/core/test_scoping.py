@@ -30,7 +30,16 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Bundle, aliased
+from sqlalchemy.orm import (
+    Bundle,
+    aliased,
+    foreign,
+    joinedload,
+    lazyload,
+    relationship,
+    selectinload,
+    subqueryload,
+)
 
 from app.auth.models import IAMOrganization, IAMRole, IAMTenant, IAMUserAccount, IAMUserRole
 from app.core import clock
@@ -487,6 +496,119 @@ def test_at_368_no_combination_shows_another_tenant(
         return
     assert "away" not in str(rows)
     assert condition not in {"plain exists", "text"}
+
+
+CONDITIONS = {
+    "everything": lambda: YES,
+    "own column": lambda: U.username > "",
+    "subquery": lambda: U.id.in_(select(H.user_id)),
+    "subquery of an alias": lambda: U.id.in_(select(aliased(H).user_id)),
+    "subquery of a subquery": lambda: U.id.in_(select(select(H.user_id).subquery().c.user_id)),
+    "exists": lambda: exists(select(H.id).where(H.user_id == U.id)),
+    "correlated count": lambda: (
+        select(func.count(H.id)).where(H.user_id == U.id).scalar_subquery() > 0
+    ),
+    "either": lambda: (U.username == "user_away") | (U.username == "user_home"),
+    "not": lambda: ~U.id.in_(select(R.id)),
+    "second table": lambda: R.name > "",
+    "plain subquery": lambda: U.id.in_(select(H.__table__.c.user_id)),
+    "plain column": lambda: UT.c.username > "",
+    "text": lambda: text("id IN (SELECT user_id FROM iam_user_role)"),
+}
+HELD = {
+    "everything": lambda: YES,
+    "own column": lambda: H.scope == "tenant",
+    "subquery": lambda: H.user_id.in_(select(U.id)),
+    "exists": lambda: exists(select(aliased(R).id)),
+    "not": lambda: ~H.user_id.in_(select(R.id)),
+    "second table": lambda: R.name > "",
+    "plain subquery": lambda: H.user_id.in_(select(UT.c.id)),
+    "text": lambda: text("user_id IN (SELECT id FROM iam_user_account)"),
+}
+NEW_VALUES = {
+    "a value": lambda: {"display_name": "stolen"},
+    "an expression": lambda: {"display_name": func.concat("st", "olen")},
+    "a subquery": lambda: {"display_name": select(func.max(R.name)).scalar_subquery()},
+    "a plain subquery": lambda: {"display_name": select(func.max(RT.c.name)).scalar_subquery()},
+    "the tenant": lambda: {"tenant_id": uuid.UUID(int=1), "display_name": "stolen"},
+}
+
+
+@settings(
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    conditions=st.lists(st.sampled_from(sorted(CONDITIONS)), max_size=2),
+    values=st.sampled_from(sorted(NEW_VALUES)),
+    how=st.sampled_from(["auto", "fetch", "evaluate", False]),
+)
+def test_at_368_no_bulk_update_reaches_another_tenant(
+    pair: Pair, conditions: list[str], values: str, how: Any
+) -> None:
+    where = [CONDITIONS[name]() for name in conditions]
+    statement = update(U).where(*where).values(**NEW_VALUES[values]())
+    _change(pair, statement.execution_options(synchronize_session=how))
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    conditions=st.lists(st.sampled_from(sorted(HELD)), max_size=2),
+    how=st.sampled_from(["auto", "fetch", "evaluate", False]),
+)
+def test_at_368_no_bulk_delete_reaches_another_tenant(
+    pair: Pair, conditions: list[str], how: Any
+) -> None:
+    statement = delete(H).where(*(HELD[name]() for name in conditions))
+    _change(pair, statement.execution_options(synchronize_session=how))
+
+
+def _change(pair: Pair, statement: Any) -> None:
+    # Tried and taken back: the engine may refuse it as well.
+    try:
+        with tenant_scope(pair.home):
+            session().execute(statement)
+    except (TenantContextMissing, SQLAlchemyError, ValueError):
+        session().rollback()
+    with unscoped("the test looks at everything"):
+        theirs = select(U.username, U.display_name).where(U.tenant_id == pair.away)
+        assert session().execute(theirs).all() == [("user_away", "")]
+        held = select(func.count(H.id)).where(H.tenant_id == pair.away)
+        assert session().scalar(held) == 1
+    session().rollback()
+
+
+@pytest.mark.parametrize(
+    "statement", [update(U).values(display_name="stolen"), delete(H)], ids=["update", "delete"]
+)
+def test_the_rule_of_bulk_changes_can_fail(pair: Pair, statement: Any) -> None:
+    with pytest.raises(AssertionError, match=r"stolen|assert 0"):
+        _change(pair, statement.execution_options(synchronize_session=False, **exempt("tests")))
+
+
+@pytest.fixture(scope="module")
+def related() -> str:
+    """Give people every role of another name: a relationship that no key holds in a tenant."""
+    name = "roles_of_another_name"
+    if name not in U.__mapper__.relationships:
+        other = foreign(R.name) != U.username
+        U.__mapper__.add_property(name, relationship(R, primaryjoin=other, viewonly=True))
+    return name
+
+
+@pytest.mark.parametrize("load", [lazyload, joinedload, selectinload, subqueryload])
+def test_at_368_a_relationship_loads_one_tenants_rows(pair: Pair, related: str, load: Any) -> None:
+    way = load(getattr(U, related))
+    with tenant_scope(pair.home):
+        person = session().scalars(select(U).options(way)).unique().one()
+        names = {role.name for role in getattr(person, related)}
+    assert "role_home" in names
+    assert "role_away" not in names
 
 
 def test_reading_a_statement_is_cheap(app: Flask) -> None:
