@@ -6,9 +6,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event, func, select
 
-from app.auth.models import IAMAuthSession
+from app.auth.models import IAMAuthSession, IAMThrottle
 from app.core.db import session
 from app.core.scoping import tenant_scope
+from app.tenancy.services_tenants import default_tenant_id
 from tests.conftest import ENGINE, PASSWORD, csrf_of, make_app
 
 AWAY = "mysql+pymysql://nobody:nothing@127.0.0.1:1/iam"
@@ -41,6 +42,27 @@ def test_at_461_a_cookie_is_no_way_in_while_the_database_is_away(stranded):
     assert client.get("/account").status_code == 503
     answer = client.get("/account", headers={"Accept": "application/json"})
     assert (answer.status_code, answer.mimetype) == (503, "application/problem+json")
+
+
+@pytest.fixture
+def without_redis(app, database_url):
+    """Yield an app whose Redis server does not answer; the limiter's instance is shared."""
+    yield make_app(database_url, REDIS_URL="redis://127.0.0.1:1/0")
+    make_app(database_url)
+
+
+def test_at_460_without_redis_guesses_are_counted_all_the_same(without_redis, make_user):
+    """What decides, wrong passwords, is counted in the database and never leaned on Redis."""
+    make_user("ann")
+    client = without_redis.test_client()
+    token = csrf_of(client.get("/auth/login").text)
+    data = {"username": "ann", "password": "wrong", "csrf_token": token}
+    answers = [client.post("/auth/login", data=data) for _ in range(9)]
+    statuses = [answer.status_code for answer in answers]
+    assert statuses[:5] == [401] * 5
+    assert set(statuses[5:]) == {429}
+    with tenant_scope(default_tenant_id()):
+        assert session().scalar(select(func.max(IAMThrottle.count))) == 5
 
 
 @pytest.mark.skipif(ENGINE != "mysql", reason="a server that can end a connection")

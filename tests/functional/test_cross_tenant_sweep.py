@@ -20,7 +20,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from app.auth.accounts.services_directory import get_user
+from app.auth.accounts.services_directory import find_by_login, get_user
 from app.auth.sessions import services_sessions
 from app.auth.web.blueprint import IAMBlueprint
 from app.core.actor import system_actor
@@ -269,3 +269,18 @@ def test_at_405_no_query_string_brings_another_tenants_rows(app: Flask, sides: S
             complaints += [f"{rule.rule}?{name}= shows {item}" for item in told if item in body]
             answer.close()
     assert not complaints, listed(complaints)
+
+
+def test_at_372_an_address_in_use_in_another_tenant_is_free_here(
+    sides: Sides, make_user: Callable[..., Any], tenant: UUID, other_tenant: UUID
+) -> None:
+    """The same answer as for one that nobody has: nothing tells of the other tenant."""
+    make_user("zoe", tenant_id=tenant)
+    answers = []
+    for name in ("zoe", "yan"):
+        form = {"username": name, "email": f"{name}@example.com", "roles": []}
+        answers.append(sides.send("POST", "/admin/users/new", form))
+    assert [answer.status_code for answer in answers] == [303, 303]
+    session().rollback()
+    with tenant_scope(other_tenant):
+        assert find_by_login("zoe@example.com") is not None

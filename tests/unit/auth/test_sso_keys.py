@@ -172,7 +172,7 @@ def test_g2_a_key_that_was_withdrawn_counts_for_an_hour_at_most(
         find(kid=old)
 
 
-def test_g2_keys_outlast_a_provider_that_is_away_by_a_day(
+def test_at_464_keys_outlast_a_provider_that_is_away_by_a_day(
     provider: LyingProvider, find: Find
 ) -> None:
     find()
