@@ -38,6 +38,9 @@ def _modes(app: Flask, found: State) -> Iterator[Finding]:
         yield Finding("iam.E005", "debug and testing must be off")
     if app.config.get("WTF_CSRF_ENABLED") is False:
         yield Finding("iam.E006", "WTF_CSRF_ENABLED must not be off")
+    if not found.section(AuthSettings).IAM_SUPER_ADMIN_NETWORKS:
+        text = "super admins sign in from anywhere, and enter no tenant"
+        yield Finding("iam.W004", f"IAM_SUPER_ADMIN_NETWORKS is empty: {text}")
     if not found.section(CoreSettings).REDIS_URL:
         yield Finding("iam.W001", "REDIS_URL is empty: each process counts request rates alone")
 

@@ -16,13 +16,19 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
+from . import database_grants
+from .audit.personal import services_subject_keys
+from .audit.sealing import sealer
 from .auth.accounts import services_account_status, services_accounts, services_directory
 from .auth.identity import canonical_username
+from .auth.liveness import ERASED
 from .auth.models import IAMUserAccount
 from .auth.passwords import services_password, services_reset
 from .authz import services_rbac
 from .checks import run_checks
-from .core import clock, crypto, hashing
+from .cli_audit import audit_cli
+from .cli_tenants import tenants_cli
+from .core import crypto, hashing
 from .core import migrations as schema_migrations
 from .core.actor import Actor, system_actor
 from .core.checks import Finding
@@ -176,6 +182,22 @@ def schema() -> None:
     click.echo(render_mysql_schema(), nl=False)
 
 
+@iam_cli.command("grants")
+@click.option("--user", default="iam_app@%", show_default=True, help="The account: name@host.")
+def grants(user: str) -> None:
+    """Print the rights of the MySQL account that runs the application (docs/howto/deploy.md)."""
+    name = engine().url.database
+    if engine().dialect.name != "mysql" or not name:
+        raise click.ClickException("only MySQL has accounts with rights of their own")
+    try:
+        statements = database_grants.grants(name, user)
+    except IAMError as error:
+        _stop(error)
+        return
+    for statement in statements:
+        click.echo(statement)
+
+
 @iam_cli.command("generate")
 @click.option("--check", "only_check", is_flag=True, help="Fail where a file is out of date.")
 def generate(only_check: bool) -> None:
@@ -204,14 +226,22 @@ def purge() -> None:
 
 @iam_cli.command("worker")
 def worker() -> None:
-    """Deliver queued messages and look after e-mail domains until interrupted."""
+    """Deliver messages, seal the audit trail and look after e-mail domains until interrupted."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_args: stopping.set())
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     threading.Thread(target=_check_domains, args=(app, stopping), daemon=True).start()
-    click.echo("Delivering messages. Ctrl-C ends it.")
+    sealing = threading.Thread(target=_seal, args=(app, stopping), name="iam-sealer")
+    sealing.start()
+    click.echo("Delivering messages, sealing the audit trail. Ctrl-C ends it.")
     services_outbox.run_worker(stopping)
+    sealing.join()
+
+
+def _seal(app: Flask, stopping: threading.Event) -> None:
+    with app.app_context():
+        sealer.run_worker(stopping)
 
 
 def _check_domains(app: Flask, stopping: threading.Event) -> None:
@@ -320,6 +350,25 @@ def users_send_link(username: str) -> None:
     click.echo(f"Sent       a set-password link to {username}")
 
 
+@users_cli.command("erase")
+@click.argument("username")
+@click.option("--reason", prompt=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def users_erase(username: str, reason: str, yes: bool) -> None:
+    """Delete an account and destroy the person's key: the trail tells nothing more of them."""
+    if not yes:
+        click.confirm(f"Erase {username} for good? Nobody can undo this", abort=True)
+    with tenant_scope(default_tenant_id()), transaction():
+        user = _find(username)
+        if user.status != ERASED:
+            services_account_status.delete_user(
+                user, reason=reason, actor_grants=None, actor=_actor()
+            )
+        services_subject_keys.destroy(user.id, actor=_actor())
+    click.echo(f"Erased     {username}")
+    click.echo("Next       flask iam audit verify: the trail still proves itself")
+
+
 domains_cli = AppGroup("domains", help="E-mail domains.")
 iam_cli.add_command(domains_cli)
 
@@ -335,17 +384,5 @@ def domains_check() -> None:
     click.echo(f"No answer  {found.unanswered} (looked at again next time)")
 
 
-audit_cli = AppGroup("audit", help="The audit trail.")
 iam_cli.add_command(audit_cli)
-
-
-@audit_cli.command("verify")
-@with_appcontext
-def audit_verify() -> None:
-    """Check that the append-only guards of the audit trail are in place."""
-    missing = schema_migrations.missing_triggers(engine())
-    for name in missing:
-        click.echo(f"missing    trigger {name}")
-    if missing:
-        sys.exit(1)
-    click.echo(f"Intact     append-only guards stand, {clock.now():%Y-%m-%d %H:%M} UTC")
+iam_cli.add_command(tenants_cli)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from .audit.settings import AuditSettings
+from .auth.invitations.settings_invitations import InvitationSettings
 from .auth.mfa.settings_mfa import MfaSettings
 from .auth.passwords.settings_password import PasswordSettings
 from .auth.recovery.settings_recovery import RecoverySettings
@@ -25,10 +27,12 @@ SECTIONS: tuple[type[Section], ...] = (
     WebauthnSettings,
     SignInSettings,
     RecoverySettings,
+    InvitationSettings,
     SsoSettings,
     RiskSettings,
     NotifySettings,
     TenancySettings,
+    AuditSettings,
 )
 
 
@@ -69,6 +73,7 @@ class Demo(Development):
 
     IAM_ENV = "demo"
     IAM_DEMO = True
+    IAM_SUPER_ADMIN_NETWORKS = ("127.0.0.0/8", "::1/128")
     SIGN_IN_LINK_ENABLED = True
     SIGN_IN_CODE_EMAIL_ENABLED = True
 

@@ -13,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from . import cli
 from .auth.security import public
 from .auth.web import http_errors, pages
+from .auth.web.current import check_address
 from .config import CONFIGURATIONS
 from .core.errors import Misconfigured
 from .core.hosts import HostCheck
@@ -73,4 +74,5 @@ def _outbox_url() -> str | None:
 
 
 def _home() -> Any:
+    check_address()
     return pages.render("iam/home.html", outbox_url=_outbox_url())

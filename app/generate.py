@@ -9,7 +9,7 @@ from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from .audit.events import CATALOGUE
+from .audit.events import CATALOGUE, Event
 from .authz.catalogue import PERMISSIONS, SYSTEM_ROLES
 from .config import SECTIONS
 from .core.db import Base
@@ -76,12 +76,17 @@ def settings_page() -> str:
 
 def events_page() -> str:
     """Render the catalogue of audit events."""
-    lines = [_HEAD + "# Audit events", "", "| event | severity | meaning | metadata |"]
-    lines.append("| --- | --- | --- | --- |")
+    lines = [_HEAD + "# Audit events", ""]
+    lines += ["In italics: kept under the key of the person concerned.", ""]
+    lines += ["| event | severity | meaning | metadata |", "| --- | --- | --- | --- |"]
     for event in sorted(CATALOGUE.values(), key=lambda item: item.name):
-        fields = ", ".join(f"`{name}`" for name in sorted(event.fields)) or "–"
+        fields = ", ".join(_field(event, name) for name in sorted(event.fields)) or "–"
         lines.append(f"| `{event.name}` | {event.severity} | {event.meaning} | {fields} |")
     return "\n".join(lines) + "\n"
+
+
+def _field(event: Event, name: str) -> str:
+    return f"*`{name}`*" if name in event.personal else f"`{name}`"
 
 
 def permissions_page() -> str:

@@ -15,8 +15,12 @@ from jinja2 import BaseLoader, ChoiceLoader
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-from . import cli
+from . import cli, services_alerts
+from .audit import observers
 from .audit import routes_admin as audit_admin
+from .audit import routes_admin_proofs as audit_proofs
+from .audit.sealing import sealer
+from .audit.statistics import routes_statistics as audit_statistics
 from .auth import (
     routes_account,
     routes_admin,
@@ -27,16 +31,17 @@ from .auth import (
     routes_webauthn,
 )
 from .auth.accounts import routes_contact
+from .auth.invitations import routes_admin_invitations, routes_invitations
 from .auth.mfa import routes_factors
 from .auth.passwords.settings_password import PasswordSettings
 from .auth.recovery import routes_recovery
 from .auth.routes_service import iam_static
-from .auth.security import can
+from .auth.security import can, reaches
 from .auth.sessions import routes_devices
 from .auth.settings import AuthSettings
 from .auth.sign_in import routes_sign_in_links, routes_verify
 from .auth.sso import routes_sso_link
-from .auth.web import current, http_errors, pages
+from .auth.web import current, http_errors, pages, tenant_address
 from .auth.web.blueprint import IAMBlueprint, is_ours, template_loader
 from .authz import routes_admin as roles_admin
 from .checks import run_checks
@@ -49,6 +54,9 @@ from .core.settings import EXTENSION, Section, environment, refuse_unknown
 from .extensions import babel, limiter, login_manager
 from .extensions import db as own_db
 from .hooks import Hooks
+from .notify import critical, services_outbox
+from .tenancy import routes_admin_organizations as organizations_admin
+from .tenancy import routes_admin_settings as settings_admin
 
 
 class IAM:
@@ -77,6 +85,9 @@ class IAM:
         _install_extensions(app, core)
         _install_pages(app, settings[AuthSettings])
         cli.install(app)
+        observers.register(critical.note)
+        services_outbox.before_drain(app, services_alerts.tell)
+        sealer.install(app)
         _start(app, core)
 
     @staticmethod
@@ -103,13 +114,17 @@ def blueprints(settings: AuthSettings, core: CoreSettings) -> list[IAMBlueprint]
         routes_verify.bp,
         routes_webauthn.bp,
         routes_recovery.bp,
+        routes_invitations.bp,
         routes_service.bp,
     ]
     if settings.IAM_ACCOUNT_ENABLED:
         found += [routes_account.bp, routes_contact.bp, routes_devices.bp, routes_factors.bp]
         found.append(routes_sso_link.bp)
     if settings.IAM_ADMIN_ENABLED:
-        found += [routes_admin.bp, roles_admin.bp, audit_admin.bp]
+        found += [routes_admin.bp, roles_admin.bp, audit_admin.bp, audit_proofs.bp]
+        found.append(audit_statistics.bp)
+        found.append(organizations_admin.bp)
+        found += [routes_admin_invitations.bp, settings_admin.bp]
     if core.IAM_ENV == "demo":
         found.append(routes_service.dev_bp)
     return list(dict.fromkeys(found))  # two modules of routes may share one blueprint
@@ -166,6 +181,7 @@ def _install_pages(app: Flask, settings: Any) -> None:
         app.register_blueprint(blueprint, url_prefix=blueprint.prefix(settings) or None)
     _add_templates(app)
     current.install(app)
+    tenant_address.install(app)
     http_errors.install(app)
     app.after_request(_finish)
 
@@ -186,7 +202,7 @@ def _exempt_from_host_csrf(app: Flask, blueprint: IAMBlueprint) -> None:
 def _add_templates(app: Flask) -> None:
     host: BaseLoader = app.jinja_env.loader or app.create_global_jinja_loader()
     app.jinja_env.loader = ChoiceLoader([host, template_loader()])
-    app.jinja_env.globals.update(iam_static=iam_static, can=can)
+    app.jinja_env.globals.update(iam_static=iam_static, can=can, reaches=reaches)
     app.jinja_env.filters.update(iam_datetime=pages.iam_datetime, iam_ago=pages.iam_ago)
     app.jinja_env.filters.update(iam_exact=pages.iam_exact)
     app.context_processor(lambda: {"current_user": current.current_user})

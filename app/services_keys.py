@@ -14,11 +14,13 @@ from .audit import events
 from .audit.services_audit import record
 from .auth.models import (
     IAMActionToken,
+    IAMAuditKey,
     IAMMfaMethod,
     IAMRecoveryCode,
     IAMSsoConnection,
     IAMSsoFlow,
     IAMSsoSession,
+    IAMSubjectKey,
 )
 from .core.actor import Actor
 from .core.crypto import keyring
@@ -35,6 +37,8 @@ ENCRYPTED: tuple[Any, ...] = (
     IAMSsoFlow.code_verifier,
     IAMSsoFlow.answer,
     IAMSsoSession.id_token,
+    IAMSubjectKey.wrapped_key,
+    IAMAuditKey.private_key,
 )
 _EXEMPT = exempt("keys belong to the installation, not to one tenant")
 _BATCH = 500

@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import delete
 
+from .auth.access import services_access_ends
 from .auth.models import (
     IAMActionToken,
     IAMAuthSession,
+    IAMInvitation,
     IAMMfaChallenge,
     IAMRecoveryRequest,
     IAMSsoFlow,
@@ -28,6 +30,7 @@ _EXPIRING: tuple[Any, ...] = (
     IAMAuthSession,
     IAMMfaChallenge,
     IAMActionToken,
+    IAMInvitation,
     IAMRecoveryRequest,
 )
 
@@ -47,6 +50,7 @@ def purge_expired() -> dict[str, int]:
     with transaction():
         counts["iam_throttle"] = services_limits.purge(at - timedelta(days=2))
     counts["iam_outbox"] = services_outbox.purge()
+    services_access_ends.end_expired()
     return counts
 
 

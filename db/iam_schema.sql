@@ -117,6 +117,8 @@ CREATE INDEX ix_iam_auth_log_severity ON iam_auth_log (tenant_id, severity, id);
 
 CREATE INDEX ix_iam_auth_log_status ON iam_auth_log (tenant_id, status, id);
 
+CREATE INDEX ix_iam_auth_log_subject ON iam_auth_log (tenant_id, subject_id, id);
+
 CREATE INDEX ix_iam_auth_log_tenant_id_id ON iam_auth_log (tenant_id, id);
 
 -- iam_auth_log is append-only for everyone, also by hand (requirement M2).
@@ -422,6 +424,30 @@ CREATE TABLE iam_user_account (
 
 CREATE INDEX ix_iam_user_account_status ON iam_user_account (tenant_id, status, id);
 
+-- A stay of a platform's administrator in another tenant: for a reason, until a time (K5).
+CREATE TABLE iam_access_context (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	target_tenant_id BINARY(16) NOT NULL,
+	user_id BINARY(16) NOT NULL,
+	session_id BINARY(16) NOT NULL,
+	reason VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	started_at DATETIME(6) NOT NULL,
+	ends_at DATETIME(6) NOT NULL,
+	ended_at DATETIME(6),
+	end_reason VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	CONSTRAINT pk_iam_access_context PRIMARY KEY (id),
+	CONSTRAINT fk_iam_access_context_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id),
+	CONSTRAINT fk_iam_access_context_target_tenant_id FOREIGN KEY(target_tenant_id) REFERENCES iam_tenant (id),
+	CONSTRAINT fk_iam_access_context_tenant_id_user_id FOREIGN KEY(tenant_id, user_id) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_access_context_open ON iam_access_context (ended_at, ends_at);
+
+CREATE INDEX ix_iam_access_context_target ON iam_access_context (target_tenant_id, id);
+
+CREATE INDEX ix_iam_access_context_tenant ON iam_access_context (tenant_id, id);
+
 -- A single-use link, code, or both, sent to a person; only digests are kept.
 CREATE TABLE iam_action_token (
 	id BINARY(16) NOT NULL,
@@ -471,6 +497,36 @@ CREATE TABLE iam_device (
 )ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
 
 CREATE INDEX ix_iam_device_browser ON iam_device (browser_digest, generation);
+
+-- An invitation; it waits until it is accepted or revoked, or until `expires_at`.
+CREATE TABLE iam_invitation (
+	id BINARY(16) NOT NULL,
+	tenant_id BINARY(16) NOT NULL,
+	email VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	open_email VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	name VARCHAR(120) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	language VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	actor_type VARCHAR(24) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	roles JSON NOT NULL,
+	parent_id BINARY(16),
+	token_digest BINARY(32) NOT NULL,
+	invited_by BINARY(16),
+	created_at DATETIME(6) NOT NULL,
+	sent_at DATETIME(6) NOT NULL,
+	expires_at DATETIME(6) NOT NULL,
+	accepted_at DATETIME(6),
+	accepted_by BINARY(16),
+	revoked_at DATETIME(6),
+	CONSTRAINT pk_iam_invitation PRIMARY KEY (id),
+	CONSTRAINT uq_iam_invitation_tenant_id_id UNIQUE (tenant_id, id),
+	CONSTRAINT uq_iam_invitation_token_digest UNIQUE (token_digest),
+	CONSTRAINT uq_iam_invitation_tenant_id_open_email UNIQUE (tenant_id, open_email),
+	CONSTRAINT fk_iam_invitation_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id),
+	CONSTRAINT fk_iam_invitation_tenant_id_parent_id FOREIGN KEY(tenant_id, parent_id) REFERENCES iam_organization (tenant_id, id),
+	CONSTRAINT fk_iam_invitation_tenant_id_accepted_by FOREIGN KEY(tenant_id, accepted_by) REFERENCES iam_user_account (tenant_id, id)
+)ENGINE=InnoDB CHARSET=utf8mb4 ROW_FORMAT=DYNAMIC COLLATE utf8mb4_0900_bin;
+
+CREATE INDEX ix_iam_invitation_expires_at ON iam_invitation (expires_at);
 
 -- An enrolled second factor; it counts once `confirmed_at` is set.
 CREATE TABLE iam_mfa_method (
@@ -663,6 +719,7 @@ CREATE TABLE iam_auth_session (
 	token_digest BINARY(32) NOT NULL,
 	state VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	stage VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
+	access_context_id BINARY(16),
 	remember BOOL NOT NULL,
 	next_url VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
 	amr JSON NOT NULL,

@@ -145,6 +145,7 @@ def app(_shared_app: Flask) -> Iterator[Flask]:
 def empty_database(app: Flask) -> None:
     """Delete what a test left behind, keeping two tenants, their roles and permissions."""
     keep = {"iam_tenant", "iam_role", "iam_permission", "iam_role_permission"}
+    app.extensions.pop("iam_subject_keys", None)  # remembered keys whose rows go here
     engine = app.extensions["sqlalchemy"].engine
     with engine.begin() as connection:
         if engine.dialect.name == "mysql":

@@ -20,13 +20,17 @@ class Event:
     severity: str
     meaning: str
     fields: frozenset[str] = frozenset()
+    personal: frozenset[str] = frozenset()
+    """Fields (or `changes`) that tell of the subject: kept under that person's key."""
 
 
 CATALOGUE: dict[str, Event] = {}
 
 
-def _declare(name: str, severity: str, meaning: str, *fields: str) -> Event:
-    event = Event(name, severity, meaning, frozenset(fields))
+def _declare(
+    name: str, severity: str, meaning: str, *fields: str, personal: tuple[str, ...] = ()
+) -> Event:
+    event = Event(name, severity, meaning, frozenset(fields), frozenset(personal))
     CATALOGUE[name] = event
     return event
 
@@ -39,16 +43,17 @@ LOGIN_STAGE_REACHED = _declare(
     "LOGIN_STAGE_REACHED", INFO, "A first proof was accepted; more is needed.", "stage", "producer"
 )
 LOGIN_FAILED = _declare(
-    "LOGIN_FAILED", WARNING, "A sign-in was refused.", "identifier", "reason", "attempts"
-)
+    "LOGIN_FAILED", WARNING, "A sign-in was refused.",
+    "identifier", "reason", "attempts", personal=("identifier",),
+)  # fmt: skip
 LOGIN_THROTTLED = _declare(
     "LOGIN_THROTTLED", WARNING, "A sign-in was refused unseen: too many attempts.",
-    "identifier", "scope", "retry_after",
+    "identifier", "scope", "retry_after", personal=("identifier",),
 )  # fmt: skip
 LOGOUT = _declare("LOGOUT", INFO, "A person signed out.")
 SIGN_IN_LINK_REQUESTED = _declare(
     "SIGN_IN_LINK_REQUESTED", INFO, "Somebody asked for a sign-in link or code.",
-    "identifier", "known", "channel",
+    "identifier", "known", "channel", personal=("identifier",),
 )  # fmt: skip
 STEP_UP_SUCCEEDED = _declare(
     "STEP_UP_SUCCEEDED", INFO, "A person proved again who they are.", "purpose", "method", "acr"
@@ -70,8 +75,9 @@ PASSWORD_CHANGE_FAILED = _declare(
     "PASSWORD_CHANGE_FAILED", WARNING, "A password change was refused.", "reason"
 )
 PASSWORD_RESET_REQUESTED = _declare(
-    "PASSWORD_RESET_REQUESTED", INFO, "Somebody asked for a reset link.", "identifier", "known"
-)
+    "PASSWORD_RESET_REQUESTED", INFO, "Somebody asked for a reset link.",
+    "identifier", "known", personal=("identifier",),
+)  # fmt: skip
 PASSWORD_RESET_COMPLETED = _declare(
     "PASSWORD_RESET_COMPLETED", NOTICE, "A password was set through a link.", "purpose"
 )
@@ -92,9 +98,18 @@ PASSWORD_BREACH_CHECK_UNAVAILABLE = _declare(
 MFA_ENROLMENT_BEGUN = _declare(
     "MFA_ENROLMENT_BEGUN", INFO, "Enrolment of a second factor was begun.", "method"
 )
-MFA_ENROLLED = _declare("MFA_ENROLLED", NOTICE, "A second factor was enrolled.", "method", "name")
-MFA_RENAMED = _declare("MFA_RENAMED", INFO, "A second factor was renamed.", "method", "name")
-MFA_REMOVED = _declare("MFA_REMOVED", WARNING, "A second factor was removed.", "method", "name")
+MFA_ENROLLED = _declare(
+    "MFA_ENROLLED", NOTICE, "A second factor was enrolled.",
+    "method", "name", personal=("name",),
+)  # fmt: skip
+MFA_RENAMED = _declare(
+    "MFA_RENAMED", INFO, "A second factor was renamed.",
+    "method", "name", personal=("name", "changes"),
+)  # fmt: skip
+MFA_REMOVED = _declare(
+    "MFA_REMOVED", WARNING, "A second factor was removed.",
+    "method", "name", personal=("name",),
+)  # fmt: skip
 MFA_DISABLED = _declare(
     "MFA_DISABLED", CRITICAL, "An administrator removed all second factors.", "methods"
 )
@@ -126,8 +141,9 @@ WEBAUTHN_MALFORMED = _declare(
     "WEBAUTHN_MALFORMED", WARNING, "A passkey message could not be read.", "endpoint", "reason"
 )
 WEBAUTHN_CLONE_SUSPECTED = _declare(
-    "WEBAUTHN_CLONE_SUSPECTED", WARNING, "A security key may have been copied.", "name"
-)
+    "WEBAUTHN_CLONE_SUSPECTED", WARNING, "A security key may have been copied.",
+    "name", personal=("name",),
+)  # fmt: skip
 
 # Codes and links outside enrolled factors
 CODE_SENT = _declare(
@@ -156,23 +172,28 @@ EMAIL_CHANGE_DISPUTED = _declare(
 PHONE_DOUBTED = _declare("PHONE_DOUBTED", NOTICE, "A phone number must be confirmed again.")
 PHONE_REMOVED = _declare("PHONE_REMOVED", WARNING, "A person removed their phone number.")
 RECOVERY_OPENED = _declare(
-    "RECOVERY_OPENED", WARNING, "The recovery of an account was asked for.", "reason", "amr"
-)
+    "RECOVERY_OPENED", WARNING, "The recovery of an account was asked for.",
+    "reason", "amr", personal=("reason",),
+)  # fmt: skip
 RECOVERY_PROVED = _declare(
     "RECOVERY_PROVED", NOTICE, "A channel was proved for the recovery of an account.", "channel"
 )
 RECOVERY_ESCALATED = _declare(
-    "RECOVERY_ESCALATED", NOTICE, "A recovery waits for the decision of an administrator.", "reason"
-)
+    "RECOVERY_ESCALATED", NOTICE, "A recovery waits for the decision of an administrator.",
+    "reason", personal=("reason",),
+)  # fmt: skip
 RECOVERY_APPROVED = _declare(
-    "RECOVERY_APPROVED", WARNING, "A second person approved the recovery of an account.", "reason"
-)
+    "RECOVERY_APPROVED", WARNING, "A second person approved the recovery of an account.",
+    "reason", personal=("reason",),
+)  # fmt: skip
 RECOVERY_REFUSED = _declare(
-    "RECOVERY_REFUSED", NOTICE, "An administrator refused the recovery of an account.", "reason"
-)
+    "RECOVERY_REFUSED", NOTICE, "An administrator refused the recovery of an account.",
+    "reason", personal=("reason",),
+)  # fmt: skip
 RECOVERY_CANCELLED = _declare(
-    "RECOVERY_CANCELLED", NOTICE, "The recovery of an account was stopped.", "reason"
-)
+    "RECOVERY_CANCELLED", NOTICE, "The recovery of an account was stopped.",
+    "reason", personal=("reason",),
+)  # fmt: skip
 RECOVERY_COMPLETED = _declare(
     "RECOVERY_COMPLETED", CRITICAL, "An account was recovered: its second factors were removed.",
     "methods",
@@ -293,11 +314,17 @@ DOMAIN_RELEASED = _declare("DOMAIN_RELEASED", NOTICE, "A tenant gave an e-mail d
 
 # Devices
 DEVICE_ADDED = _declare("DEVICE_ADDED", NOTICE, "A sign-in came from a new device.")
-DEVICE_RENAMED = _declare("DEVICE_RENAMED", INFO, "A device was renamed.", "device")
-DEVICE_REVOKED = _declare("DEVICE_REVOKED", NOTICE, "A device was revoked.", "device", "count")
+DEVICE_RENAMED = _declare(
+    "DEVICE_RENAMED", INFO, "A device was renamed.",
+    "device", personal=("device", "changes"),
+)  # fmt: skip
+DEVICE_REVOKED = _declare(
+    "DEVICE_REVOKED", NOTICE, "A device was revoked.",
+    "device", "count", personal=("device",),
+)  # fmt: skip
 DEVICE_TRUSTED = _declare(
     "DEVICE_TRUSTED", NOTICE, "A device was trusted to skip the second step.",
-    "device", "expires_at",
+    "device", "expires_at", personal=("device",),
 )  # fmt: skip
 DEVICE_TRUST_ENDED = _declare(
     "DEVICE_TRUST_ENDED", NOTICE, "A person ended the trust in devices.", "count"
@@ -310,13 +337,26 @@ DEVICE_COOKIE_REUSED = _declare(
 USER_CREATED = _declare("USER_CREATED", NOTICE, "An account was created.", "actor_type")
 USER_UPDATED = _declare("USER_UPDATED", INFO, "An account was changed.")
 PROFILE_UPDATED = _declare("PROFILE_UPDATED", INFO, "A person changed their profile.")
-USER_SUSPENDED = _declare("USER_SUSPENDED", WARNING, "An account was suspended.", "reason")
-USER_REACTIVATED = _declare("USER_REACTIVATED", NOTICE, "An account was reactivated.", "reason")
-USER_DISABLED = _declare("USER_DISABLED", WARNING, "An account was disabled.", "reason")
-USER_DELETED = _declare("USER_DELETED", CRITICAL, "An account was deleted.", "reason")
+USER_SUSPENDED = _declare(
+    "USER_SUSPENDED", WARNING, "An account was suspended.",
+    "reason", personal=("reason",),
+)  # fmt: skip
+USER_REACTIVATED = _declare(
+    "USER_REACTIVATED", NOTICE, "An account was reactivated.",
+    "reason", personal=("reason",),
+)  # fmt: skip
+USER_DISABLED = _declare(
+    "USER_DISABLED", WARNING, "An account was disabled.",
+    "reason", personal=("reason",),
+)  # fmt: skip
+USER_DELETED = _declare(
+    "USER_DELETED", CRITICAL, "An account was deleted.",
+    "reason", personal=("reason",),
+)  # fmt: skip
 USER_FACTORS_RESET = _declare(
-    "USER_FACTORS_RESET", WARNING, "An administrator had second factors removed.", "reason"
-)
+    "USER_FACTORS_RESET", WARNING, "An administrator had second factors removed.",
+    "reason", personal=("reason",),
+)  # fmt: skip
 INVITATION_SENT = _declare("INVITATION_SENT", INFO, "A set-password link was sent.", "purpose")
 
 # Roles
@@ -370,8 +410,14 @@ SUBJECT_KEY_DESTROYED = _declare(
 LOGIN_FAILURES_REPEATED = _declare(
     "LOGIN_FAILURES_REPEATED", CRITICAL,
     "Sign-ins to one account, or from one address, keep failing.",
-    "count", "minutes",
+    "identifier", "scope", "count", personal=("identifier",),
 )  # fmt: skip
+ATTEMPTS_THROTTLED = _declare(
+    "ATTEMPTS_THROTTLED", WARNING, "Attempts were refused unseen: too many.", "scope", "retry_after"
+)
+ACCOUNT_CHANGE_REFUSED = _declare(
+    "ACCOUNT_CHANGE_REFUSED", WARNING, "A change of an account was refused.", "reason"
+)
 
 # Tenants
 TENANT_UPDATED = _declare("TENANT_UPDATED", NOTICE, "A tenant was changed.", "slug")
@@ -381,6 +427,11 @@ TENANT_SUSPENDED = _declare(
 TENANT_REACTIVATED = _declare(
     "TENANT_REACTIVATED", WARNING, "A suspended tenant was reactivated.", "slug", "reason"
 )
+SESSION_ELSEWHERE = _declare(
+    "SESSION_ELSEWHERE", WARNING,
+    "A session was refused at the address of another tenant.",
+    "address",
+)  # fmt: skip
 SUPER_ADMIN_ACCESS = _declare(
     "SUPER_ADMIN_ACCESS", CRITICAL,
     "An administrator of the platform acted in a tenant, in an access context.",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from ipaddress import ip_address
+from typing import Any
 from uuid import UUID
 
 from ..core.errors import BadRequest, InvalidInput
@@ -47,6 +48,8 @@ class AuditFilter:
     from_: datetime | None = None
     to: datetime | None = None
     q: str | None = None
+    people: Any = None
+    """A query of account ids: only events about these; not of the reader's choosing."""
 
 
 def values_of(args: Mapping[str, str]) -> dict[str, str]:

@@ -7,10 +7,11 @@ from uuid import UUID
 
 from flask import Response, request, stream_with_context, url_for
 
+from ..auth.accounts.admin_pages import reach
 from ..auth.accounts.services_accounts import find_by_login
 from ..auth.accounts.services_names import names_of
-from ..auth.security import can, requires_permission
-from ..auth.web.blueprint import IAMBlueprint
+from ..auth.security import reaches, requires_permission_somewhere
+from ..auth.web.blueprint import audit_bp as bp
 from ..auth.web.current import request_actor
 from ..auth.web.pages import render
 from ..core.db import transaction
@@ -21,18 +22,19 @@ from ..core.paging import Page
 from . import filters, services_export, services_query, wording
 from .events import CATALOGUE
 from .models import IAMAuthLog
+from .reach_pages import narrowed, query, veiled
 
-bp = IAMBlueprint("iam_audit", "IAM_ADMIN_PREFIX", "/audit")
+__all__ = ["bp"]
 _RELATED = 20
 
 
 @bp.get("/logs")
-@requires_permission("audit:read")
+@requires_permission_somewhere("audit:read")
 def logs() -> Response:
     """Show a page of events that meet the filter."""
     size = filters.parse_size(request.args.get("size"))
     try:
-        conditions = _conditions()
+        conditions = _conditions("audit:read")
     except InvalidInput as refusal:
         return _list_page(Page(), size, refusal)
     found = services_query.page(conditions, cursor=request.args.get("cursor"), size=size)
@@ -40,31 +42,32 @@ def logs() -> Response:
 
 
 @bp.get("/logs/<event_id>")
-@requires_permission("audit:read")
+@requires_permission_somewhere("audit:read")
 def log(event_id: str) -> Response:
     """Show one event: every field, what changed, and what else happened in that request."""
-    event = services_query.find(parse_id(event_id))
-    related = _same_request(event)
+    found = services_query.find(parse_id(event_id), query())
+    event, *related = veiled([found, *_same_request(found)], reach("audit:read"))
     return render(
         "iam/audit_log.html",
         event=event,
         related=related,
         words=wording,
-        names=names_of(wording.accounts_in([event, *related])),
+        names=names_of(wording.accounts_in([event, *related]), reach("user:read")),
         stored=services_export.as_dict(event),
     )
 
 
 @bp.get("/logs/export")
-@requires_permission("audit:export")
+@requires_permission_somewhere("audit:export")
 def export() -> Response:
     """Send the events that meet the filter as a file; that it was done is recorded first."""
-    conditions = _conditions()
+    conditions, within = _conditions("audit:export"), reach("audit:export")
     with transaction():
         sent = services_export.begin(
             conditions,
             request.args.get("format", ""),
             typed=filters.values_of(request.args),
+            shown=lambda events: veiled(events, within),
             actor=request_actor(),
         )
     response = Response(stream_with_context(sent.chunks), mimetype=sent.mimetype)
@@ -72,32 +75,34 @@ def export() -> Response:
     return response
 
 
-def _conditions() -> filters.AuditFilter:
-    return filters.parse(request.args, find_actor=_account_id)
+def _conditions(permission: str) -> filters.AuditFilter:
+    within = reach(permission)
 
+    def find_actor(login: str) -> UUID | None:
+        account = find_by_login(login)
+        return account.id if account and within.has(account.parent_id) else None
 
-def _account_id(login: str) -> UUID | None:
-    account = find_by_login(login)
-    return account.id if account else None
+    return narrowed(filters.parse(request.args, find_actor=find_actor), permission)
 
 
 def _same_request(event: IAMAuthLog) -> list[IAMAuthLog]:
     if not event.request_id:
         return []
-    found = services_query.AuditLogQuery().by_request(event.request_id).limit(_RELATED).all()
+    found = query().by_request(event.request_id).limit(_RELATED).all()
     return [other for other in found if other.id != event.id]
 
 
 def _list_page(found: Page[IAMAuthLog], size: int, refusal: InvalidInput | None = None) -> Response:
     typed = filters.values_of(request.args)
+    events = veiled(found.items, reach("audit:read"))
     # A size other than the usual is kept from page to page.
     kept: dict[str, Any] = typed | ({"size": size} if size != filters.DEFAULT_SIZE else {})
     return render(
         "iam/audit_logs.html",
         422 if refusal else 200,
-        events=found.items,
+        events=events,
         words=wording,
-        names=names_of(wording.accounts_in(found.items)),
+        names=names_of(wording.accounts_in(events), reach("user:read")),
         typed=typed,
         wrong={refusal.field: _(str(refusal.title))} if refusal else {},
         actions=sorted((wording.headline(name), name) for name in CATALOGUE),
@@ -107,7 +112,7 @@ def _list_page(found: Page[IAMAuthLog], size: int, refusal: InvalidInput | None 
             "next_url": _page_url(kept, found.next_cursor),
             "prev_url": _page_url(kept, found.prev_cursor),
         },
-        exports=list(services_export.FORMATS) if can("audit:export") and not refusal else [],
+        exports=list(services_export.FORMATS) if reaches("audit:export") and not refusal else [],
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -54,11 +54,19 @@ class Export:
     chunks: Iterator[str]
 
 
-def begin(conditions: AuditFilter, format_: str, *, typed: dict[str, str], actor: Actor) -> Export:
+def begin(
+    conditions: AuditFilter,
+    format_: str,
+    *,
+    typed: dict[str, str],
+    shown: Callable[[Sequence[IAMAuthLog]], Sequence[Any]] = list,
+    actor: Actor,
+) -> Export:
     """Record an export and return it, ready to be read once the record is committed.
 
-    `typed` are the conditions as the reader gave them. Events that come later than the
-    record are not part of it. Raises BadRequest for an unknown format.
+    `shown` hides from the reader what they may not see of an event. `typed` are the
+    conditions as the reader gave them. Events that come later than the record are not part
+    of it. Raises BadRequest for an unknown format.
     """
     chosen = FORMATS.get(format_)
     if chosen is None:
@@ -66,7 +74,7 @@ def begin(conditions: AuditFilter, format_: str, *, typed: dict[str, str], actor
         raise BadRequest(_("Choose one of these formats: %(known)s", known=known), field="format")
     row = record(AUDIT_EXPORTED, actor=actor, format=format_, filters=typed)
     name = f"audit-{row.occurred_at:%Y%m%dT%H%M%SZ}.{format_}"
-    return Export(name, chosen.mimetype, _text(conditions, chosen, row.id, actor.tenant_id))
+    return Export(name, chosen.mimetype, _text(conditions, chosen, row.id, actor.tenant_id, shown))
 
 
 def as_dict(event: IAMAuthLog) -> dict[str, Any]:
@@ -82,14 +90,22 @@ def safe_cell(value: Any) -> str:
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
-def _text(conditions: AuditFilter, chosen: Format, before: UUID, tenant_id: UUID) -> Iterator[str]:
-    query = services_query.matching(conditions).limit(CHUNK_ROWS)
+def _text(
+    conditions: AuditFilter,
+    chosen: Format,
+    before: UUID,
+    tenant_id: UUID,
+    shown: Callable[[Sequence[IAMAuthLog]], Sequence[Any]],
+) -> Iterator[str]:
+    with tenant_scope(tenant_id):  # an address is looked up by the tenant's own key
+        query = services_query.matching(conditions).limit(CHUNK_ROWS)
+        end_read()
     yield chosen.head
     first = True
     while True:
         # The reader may be slow and run outside the request's scope: ask within our own.
         with tenant_scope(tenant_id):
-            rows = [as_dict(event) for event in query.before(before)]
+            rows = [as_dict(event) for event in shown(query.before(before))]
             end_read()
         if rows:
             yield chosen.write(rows, first)

@@ -6,6 +6,7 @@ page is served by an index whatever the number of rows (requirement M4).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
@@ -30,9 +31,11 @@ from ..core.errors import BadRequest, NotFound
 from ..core.i18n import _
 from ..core.ids import parse_id
 from ..core.paging import Page, page_by_id
+from ..core.scoping import current_tenant_id
 from .events import CATALOGUE, CRITICAL, LOGIN_FAILED, LOGIN_SUCCEEDED, LOGIN_THROTTLED
 from .filters import AuditFilter
 from .models import IAMAuthLog
+from .personal.services_personal import address_index
 
 MAX_ROWS = 10_000
 MAX_DAYS = 120
@@ -66,6 +69,10 @@ class AuditLogQuery:
         """Keep what this account did."""
         return self.where(IAMAuthLog.actor_id == user_id)
 
+    def by_subject(self, user_id: UUID) -> AuditLogQuery:
+        """Keep what concerns this account, whoever did it."""
+        return self.where(IAMAuthLog.subject_id == user_id)
+
     def by_resource(self, kind: str | None, resource_id: UUID | None = None) -> AuditLogQuery:
         """Keep what was done to a kind of thing, to one thing, or both."""
         query = self.where(IAMAuthLog.resource_type == kind) if kind else self
@@ -75,13 +82,13 @@ class AuditLogQuery:
         """Keep events that ended in one of these ways."""
         return self.where(_among(IAMAuthLog.status, statuses))
 
-    def by_severity(self, severity: str) -> AuditLogQuery:
-        """Keep events of one severity."""
-        return self.where(IAMAuthLog.severity == severity)
+    def by_severity(self, *severities: str) -> AuditLogQuery:
+        """Keep events of one of these severities."""
+        return self.where(_among(IAMAuthLog.severity, severities))
 
     def by_ip(self, ip: str) -> AuditLogQuery:
         """Keep what came from one address."""
-        return self.where(IAMAuthLog.ip == ip)
+        return self.where(_from_address(ip))
 
     def by_date_range(self, from_: datetime | None, to: datetime | None) -> AuditLogQuery:
         """Keep events from `from_` on and before `to`; None leaves that side open."""
@@ -96,6 +103,19 @@ class AuditLogQuery:
     def by_request(self, request_id: str) -> AuditLogQuery:
         """Keep what happened in one request."""
         return self.where(_of_request(request_id))
+
+    def about(self, people: Select[Any]) -> AuditLogQuery:
+        """Keep events that concern one of the accounts whose ids `people` finds."""
+        log = IAMAuthLog
+        # DISTINCT keeps it a table of its own: what concerns these people is read from their
+        # index, and never the whole trail in its order.
+        theirs = select(log.id).where(log.subject_id.in_(people)).distinct().subquery("theirs")
+        return self.where(log.id.in_(select(theirs.c.id)))
+
+    def done_by(self, people: Select[Any]) -> AuditLogQuery:
+        """Keep what one of these accounts did, or nobody."""
+        done = IAMAuthLog.actor_id
+        return self.where(or_(done.is_(None), done.in_(people)))
 
     def search(self, text: str) -> AuditLogQuery:
         """Keep events that `text` names: words of what happened, an address, or any id."""
@@ -120,6 +140,25 @@ class AuditLogQuery:
         ordered = self.statement.order_by(IAMAuthLog.id.desc()).limit(self.size)
         return list(session().scalars(ordered))
 
+    def first(self) -> IAMAuthLog | None:
+        """Return the newest event, or None."""
+        return next(iter(self.limit(1).all()), None)
+
+    def count(self) -> int:
+        """Return how many events there are, up to the limit: counting ends there."""
+        counted = self.statement.with_only_columns(IAMAuthLog.id).limit(self.size).subquery()
+        return session().scalar(select(func.count()).select_from(counted)) or 0
+
+    def each(self) -> Iterator[IAMAuthLog]:
+        """Yield every event, newest first, in chunks of the limit: at constant memory."""
+        last: UUID | None = None
+        while True:
+            events = self.before(last)
+            yield from events
+            if len(events) < self.size:
+                return
+            last = events[-1].id
+
     def before(self, event_id: UUID | None) -> list[IAMAuthLog]:
         """Return the events that come after `event_id` in reading order: the older ones."""
         return (self.where(IAMAuthLog.id < event_id) if event_id else self).all()
@@ -141,6 +180,8 @@ class SignInDay:
 def matching(conditions: AuditFilter) -> AuditLogQuery:
     """Return the query of a filter."""
     query = AuditLogQuery()
+    if conditions.people is not None:
+        query = _narrowed(query, conditions)
     if conditions.action:
         query = query.by_action(conditions.action)
     if conditions.actor:
@@ -157,30 +198,45 @@ def matching(conditions: AuditFilter) -> AuditLogQuery:
     return query.by_date_range(conditions.from_, conditions.to)
 
 
+def _narrowed(query: AuditLogQuery, conditions: AuditFilter) -> AuditLogQuery:
+    # Who did it may be hidden from the reader: a condition on the actor, asked time and
+    # again, must not tell it after all.
+    query = query.about(conditions.people)
+    q = conditions.q or ""
+    asks_who = conditions.actor or conditions.ip or parse_id(q) or "." in q or ":" in q
+    return query.done_by(conditions.people) if asks_who else query
+
+
 def page(conditions: AuditFilter, *, cursor: str | None, size: int) -> Page[IAMAuthLog]:
     """Return one page of the events that meet `conditions`. Raises BadRequest."""
     return matching(conditions).page(cursor, size)
 
 
-def find(event_id: UUID | None) -> IAMAuthLog:
-    """Return one event. Raises NotFound, for another tenant's as well (AT-405)."""
-    found = session().scalar(select(IAMAuthLog).where(IAMAuthLog.id == event_id))
-    if found is None:
+def find(event_id: UUID | None, query: AuditLogQuery | None = None) -> IAMAuthLog:
+    """Return one event, among those of `query`. Raises NotFound, for another tenant's as well.
+
+    (AT-405)
+    """
+    one = (query or AuditLogQuery()).where(IAMAuthLog.id == event_id).limit(1).all()
+    if not one:
         raise NotFound
-    return found
+    return one[0]
 
 
-def sign_ins_per_day(days: int = 30, *, zone: tzinfo = UTC) -> list[SignInDay]:
+def sign_ins_per_day(
+    days: int = 30, *, zone: tzinfo = UTC, people: Select[Any] | None = None
+) -> list[SignInDay]:
     """Return the last `days` days in `zone`, oldest first, quiet days included; one query.
 
-    Throttled sign-ins count as failed. Raises BadRequest below 1 or above 120 days.
+    `people` keeps the sign-ins of the accounts whose ids it finds. Throttled sign-ins count
+    as failed. Raises BadRequest below 1 or above 120 days.
     """
     if not 1 <= days <= MAX_DAYS:
         raise BadRequest(_("Ask for 1 to %(most)s days", most=MAX_DAYS), code="audit.days")
     today = clock.now().astimezone(zone).date()
     calendar = [today - timedelta(days=back) for back in range(days - 1, -1, -1)]
     bounds = [first_id_at(datetime.combine(day, time(), zone)) for day in calendar]
-    counts = _count_by_day(bounds)
+    counts = _count_by_day(bounds, people)
     return [
         SignInDay(day, counts.get((place, True), 0), counts.get((place, False), 0))
         for place, day in enumerate(calendar)
@@ -193,7 +249,7 @@ def first_id_at(moment: datetime, add_ms: int = 0) -> UUID:
     return UUID(int=max(0, passed) << 80)
 
 
-def _count_by_day(bounds: list[UUID]) -> dict[tuple[int, bool], int]:
+def _count_by_day(bounds: list[UUID], people: Select[Any] | None) -> dict[tuple[int, bool], int]:
     # A day is a range of ids, so it may begin at any hour. Each day and kind of event is a
     # part of its own: asked for all at once, MySQL leaves the index that answers alone and
     # reads every row of the tenant.
@@ -201,7 +257,7 @@ def _count_by_day(bounds: list[UUID]) -> dict[tuple[int, bool], int]:
     days = zip(bounds, [*bounds[1:], _LAST_ID], strict=True)
     parts = union_all(
         *(
-            _counted(event.name, first, end).add_columns(literal(place), literal(good))
+            _counted(event.name, first, end, people).add_columns(literal(place), literal(good))
             for place, (first, end) in enumerate(days)
             for event, good in kinds
         )
@@ -212,9 +268,11 @@ def _count_by_day(bounds: list[UUID]) -> dict[tuple[int, bool], int]:
     return found
 
 
-def _counted(action: str, first: UUID, end: UUID) -> Select[Any]:
+def _counted(action: str, first: UUID, end: UUID, people: Select[Any] | None) -> Select[Any]:
     log = IAMAuthLog
-    within = (log.id >= first, log.id < end)
+    within = [log.id >= first, log.id < end]
+    if people is not None:
+        within.append(log.subject_id.in_(people))
     return select(func.count(log.id)).where(log.action == action, *within)
 
 
@@ -222,6 +280,12 @@ def _among(column: Any, values: tuple[str, ...]) -> ColumnElement[bool]:
     # Equality lets the index serve the order as well.
     found: ColumnElement[bool] = column == values[0] if len(values) == 1 else column.in_(values)
     return found
+
+
+def _from_address(ip: str) -> ColumnElement[bool]:
+    # Addresses are encrypted; what they are found by is a keyed digest (`personal/`).
+    index = address_index(current_tenant_id(), ip)
+    return false() if index is None else IAMAuthLog.ip_index == index
 
 
 def _of_request(request_id: str) -> ColumnElement[bool]:
@@ -242,7 +306,7 @@ def _search(text: str) -> ColumnElement[bool]:
     names = tuple(event.name for event in CATALOGUE.values() if _names(event, words))
     found = [_among(IAMAuthLog.action, names)] if names else []
     if "." in text or ":" in text:
-        found.append(IAMAuthLog.ip == text)
+        found.append(_from_address(text))
     return or_(*found) if found else false()
 
 

@@ -17,9 +17,13 @@ from ..core.ids import parse_id
 from .events import CATALOGUE
 from .labels import LABELS
 from .models import IAMAuthLog
+from .personal.ciphers import PERSONAL
+from .personal.models_reading import ERASED, UNREADABLE
 
 ACCOUNT = "user_account"
 NOTHING = "\N{EN DASH}"
+OUTSIDE = "outside"
+"""The kind of an actor whom the reader does not administer, and so is not told of."""
 Names = Mapping[UUID, str]
 
 
@@ -55,8 +59,14 @@ def title(name: str) -> str:
 
 def who(event: IAMAuthLog, names: Names) -> str:
     """Return who did it: a name, a job, or what an unknown person called themselves."""
+    if event.actor_type == "platform" and event.actor_id not in names:
+        return _("Administrator of the platform")
+    if event.actor_type == "foreign":
+        return _("Somebody of another tenant")
     if event.actor_id:
         return names.get(event.actor_id) or _("Account %(id)s", id=short_id(event.actor_id))
+    if event.actor_type == OUTSIDE:
+        return _("Somebody outside your organizations")
     if event.actor_type == "system":
         label = event.details.get("by")
         return _("System: %(job)s", job=label) if label else _("System")
@@ -84,7 +94,10 @@ def changes_of(event: IAMAuthLog) -> list[Change]:
 
 def details_of(event: IAMAuthLog) -> list[tuple[str, str]]:
     """Return what else the event carries, label by label."""
-    return [(title(key), text_of(value)) for key, value in sorted(event.details.items())]
+    return [
+        (title(key), told(value) if key == PERSONAL else text_of(value))
+        for key, value in sorted(event.details.items())
+    ]
 
 
 def text_of(value: Any) -> str:
@@ -98,6 +111,17 @@ def text_of(value: Any) -> str:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, sort_keys=True)
     return str(value)
+
+
+def told(value: str | None) -> str:
+    """Return a value that may have been erased, or that no key opens, as people read it."""
+    gone = {ERASED: _("Erased"), UNREADABLE: _("Unreadable")}
+    return gone.get(value, value) if value else NOTHING
+
+
+def is_told(value: str | None) -> bool:
+    """Return whether there is a value to read."""
+    return bool(value) and value not in (ERASED, UNREADABLE)
 
 
 def short_id(row_id: UUID) -> str:

@@ -13,6 +13,10 @@ class InvalidCredentials(NotAuthenticated):
     title = N_("That username and password do not match. Check both and try again.")
 
 
+class AddressRefused(InvalidCredentials):
+    """An address outside the allow-list, told as a wrong password is: it confirms none."""
+
+
 class CodeInvalid(NotAuthenticated):
     """A second-factor code was refused."""
 

@@ -20,6 +20,7 @@ from phonenumbers import NumberParseException, PhoneNumberFormat
 
 from ..core.errors import InvalidInput
 from ..core.i18n import _
+from ..core.parsing.link_like import looks_like_link
 
 MAX_USERNAME = 64
 MAX_USERNAME_COLUMN = 150
@@ -52,14 +53,6 @@ _DISGUISED_LATIN = frozenset("ıȷɑɡɩɪɯʋʏᴄᴏᴠᴡᴢꜱʀɴʟɢʜʙƅ
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0\u2800")
 _SEPARATORS = frozenset("._-")
 _ROUTED = re.compile(r"=\?|[%!]")
-_SCHEME = re.compile(r"://|\bwww\.|\b(?:https?|ftp|mailto|javascript|data):", re.IGNORECASE)
-# What mail programs turn into a link: a dotted word that ends in a known kind of domain.
-_LINK = re.compile(
-    r"[^\W_]{2,}\.(?:[a-z]{2}|com|net|org|info|biz|app|dev|xyz|top|site|online|shop|store|club|"
-    r"click|link|live|icu|vip|win|cloud|zip|mov|page|web|tech|space|website|edu|gov|mil|int)"
-    r"(?![^\W_])",
-    re.IGNORECASE,
-)
 
 
 def canonical_username(text: str) -> str:
@@ -173,7 +166,7 @@ def check_display_name(
     if _piles_marks(name):
         _refuse(field, _("This contains characters that are not allowed"))
     plain = unicodedata.normalize("NFKC", name)
-    if _SCHEME.search(plain) or _LINK.search(plain):
+    if looks_like_link(plain):
         _refuse(field, _("A name cannot contain a web or e-mail address"))
     if any(char in "<>{}[]\\|" or unicodedata.category(char) == "Co" for char in plain):
         _refuse(field, _("This contains characters that are not allowed"))

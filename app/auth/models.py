@@ -33,7 +33,8 @@ from ..core.db import TABLE_OPTIONS, Base, TenantScoped
 from ..core.types import GUID, Digest, UTCDateTime, binary_string, long_text, octets
 from ..notify.models import IAMOutbox
 from ..risk.models import IAMDevice, IAMThrottle
-from ..tenancy.models import IAMDomain, IAMOrganization, IAMTenant
+from ..tenancy.models import IAMAccessContext, IAMDomain, IAMOrganization, IAMTenant
+from .invitations.models_invitations import IAMInvitation
 from .sso.models_sso import (
     IAMSsoConnection,
     IAMSsoFlow,
@@ -133,6 +134,7 @@ class IAMAuthSession(TenantScoped, Base):
     token_digest: Mapped[bytes] = mapped_column(Digest())
     state: Mapped[str] = mapped_column(binary_string(16))
     stage: Mapped[str] = mapped_column(binary_string(16))
+    access_context_id: Mapped[UUID | None] = mapped_column(GUID())
     remember: Mapped[bool] = mapped_column(Boolean, default=False)
     next_url: Mapped[str | None] = mapped_column(binary_string(1024))
     amr: Mapped[list[str]] = mapped_column(JSON, default=list)
@@ -355,6 +357,7 @@ class IAMActionToken(TenantScoped, Base):
 
 
 __all__ = [
+    "IAMAccessContext",
     "IAMActionToken",
     "IAMAuditCheckpoint",
     "IAMAuditHead",
@@ -366,6 +369,7 @@ __all__ = [
     "IAMAuthSession",
     "IAMDevice",
     "IAMDomain",
+    "IAMInvitation",
     "IAMMfaChallenge",
     "IAMMfaMethod",
     "IAMOrganization",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,6 +40,11 @@ class Principal:
     timezone: str | None = None
     next_url: str | None = None
     grants: Grants = EMPTY
+    tenant_slug: str = ""
+    tenant_host: str | None = None
+    tenant_name: str = ""
+    tenant_settings: Mapping[str, Any] = field(default_factory=dict)
+    access_context_id: UUID | None = None
 
     @property
     def is_authenticated(self) -> bool:
@@ -82,7 +88,7 @@ class Principal:
     @property
     def is_admin(self) -> bool:
         """Return whether the administration pages are open to this person."""
-        return self.grants.allows("admin:access")
+        return self.grants.reaches("admin:access")
 
     def meets(self, acr: str) -> bool:
         """Return whether the session's assurance is at least `acr`."""

@@ -33,7 +33,11 @@ purposes.add(Purpose("mfa", "continue", max_age=timedelta(hours=24)))
 purposes.add(Purpose("account.security", "change how you sign in", acr="aal1"))
 purposes.add(Purpose("admin.users", "change somebody's account"))
 purposes.add(Purpose("admin.roles", "change rights"))
+purposes.add(Purpose("admin.access", "enter another tenant"))
+purposes.add(Purpose("admin.organizations", "change organizations"))
 purposes.add(Purpose("admin.connections", "change connections"))
+purposes.add(Purpose("admin.settings", "change settings"))
+purposes.add(Purpose("admin.tenants", "change tenants"))
 
 
 def register_purpose(purpose: Purpose) -> Purpose:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, request, url_for
+from flask import Response, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..core.db import session, transaction
@@ -20,6 +20,7 @@ from .sign_in.login_pages import login_page
 from .sign_in.services_login import PasswordAttempt
 from .sso.sso_pages import continue_page
 from .sso.trips import services_sso_logout
+from .web import tenant_address
 from .web.blueprint import auth_bp
 from .web.current import (
     any_session,
@@ -77,7 +78,9 @@ def logout() -> BaseResponse:
         if away is not None:
             return continue_page(away, told[0].name, signed_out=True)
     target = safe_next(AuthSettings.current().IAM_AFTER_LOGOUT_URL)
-    return redirect_url(target or url_for("iam_auth.signed_out"))
+    if target is not None:
+        return redirect_url(tenant_address.below(target))
+    return redirect_to("iam_auth.signed_out")
 
 
 @bp.get("/signed-out")

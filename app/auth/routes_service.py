@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from flask import abort, jsonify, request, send_from_directory, url_for
+from flask import abort, current_app, jsonify, request, send_from_directory, url_for
 from markupsafe import Markup, escape
 from sqlalchemy import text
 from werkzeug.wrappers import Response as BaseResponse
@@ -16,6 +16,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from ..core.db import session
 from ..notify import services_outbox
 from .security import public
+from .web import accent as accent_colours
 from .web.blueprint import IAMBlueprint
 from .web.pages import render
 
@@ -44,6 +45,18 @@ def static_file(filename: str) -> BaseResponse:
     response.headers["Cache-Control"] = (
         "public, max-age=31536000, immutable" if versioned else "public, max-age=300"
     )
+    return response
+
+
+@bp.get("/iam-accent/<colour>.css")
+@public("a style sheet made of the colour in its address")
+def accent(colour: str) -> BaseResponse:
+    """Serve the shades of a colour; the address says all, so nothing is looked up."""
+    found = accent_colours.parse(colour)
+    if found is None:
+        abort(404)
+    response = current_app.response_class(accent_colours.stylesheet(found), mimetype="text/css")
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     return response
 
 

@@ -18,6 +18,8 @@ from flask import Blueprint, Flask, request
 
 from ..core import clock, ids
 from ..core.errors import Forbidden, NotAuthenticated, NotFound, StepUpRequired
+from ..core.scoping import tenant_scope
+from ..tenancy.services_settings import effective
 from .mfa import services_factors
 from .principal import Principal
 from .purposes import Purpose, purpose_named
@@ -75,6 +77,22 @@ def requires_permission(*names: str) -> Callable[[V], V]:
     return lambda view: _protect(
         view, f"permission: {', '.join(names)}", lambda: check_permission(*names)
     )
+
+
+def requires_permission_somewhere(*names: str) -> Callable[[V], V]:
+    """Admit people who hold every permission over the tenant, or over some organization (K4).
+
+    The view, or its service, compares the object with their reach. Raises Forbidden.
+    """
+    listed = ", ".join(names)
+
+    def apply(view: V) -> V:
+        checked = _protect(
+            view, f"permission: {listed}", lambda: check_permission_somewhere(*names)
+        )
+        return _protect(checked, f"reach: {listed}", lambda: None)
+
+    return apply
 
 
 def requires_mfa(view: V) -> V:
@@ -150,11 +168,22 @@ def check_permission(*names: str) -> None:
             raise Forbidden(required=name)
 
 
+def check_permission_somewhere(*names: str) -> None:
+    """Raise unless the signed-in person holds every permission over some organization."""
+    person = signed_in()
+    for name in names:
+        if not person.grants.reaches(name):
+            raise Forbidden(required=name)
+
+
 def check_step_up(name: str) -> None:
     """Raise unless `name` was proved in this session recently and strongly enough."""
     person = signed_in()
     purpose = purpose_named(name)
-    level = services_factors.step_up_level(person.user_id, purpose.acr)
+    own = any_session()
+    # In an access context the person's factors are still those of their own tenant.
+    with tenant_scope(own.tenant_id if own is not None else person.tenant_id):
+        level = services_factors.step_up_level(person.user_id, purpose.acr)
     if not _is_fresh(person, purpose, level):
         seconds = int(_age(purpose).total_seconds())
         raise StepUpRequired(purpose=name, acr=level, max_age=seconds)
@@ -182,6 +211,12 @@ def can(permission: str, resource: Any = None) -> bool:
     return person is not None and person.has_permission(permission, resource)
 
 
+def reaches(permission: str) -> bool:
+    """Return whether the signed-in person holds a permission over some organization or more."""
+    person = current_principal()
+    return person is not None and person.grants.reaches(permission)
+
+
 def _is_fresh(person: Principal, purpose: Purpose, level: str) -> bool:
     at = clock.now()
     age = _age(purpose)
@@ -196,7 +231,7 @@ def _is_fresh(person: Principal, purpose: Purpose, level: str) -> bool:
 def _age(purpose: Purpose) -> timedelta:
     if purpose.max_age is not None:
         return purpose.max_age
-    return timedelta(minutes=AuthSettings.current().STEP_UP_MINUTES)
+    return timedelta(minutes=effective(AuthSettings).STEP_UP_MINUTES)
 
 
 def _pending(stages: tuple[str, ...]) -> None:
@@ -222,10 +257,12 @@ __all__ = [
     "can",
     "guard",
     "public",
+    "reaches",
     "requires_login",
     "requires_mfa",
     "requires_parent",
     "requires_permission",
+    "requires_permission_somewhere",
     "requires_role",
     "requires_step_up",
     "requires_tenant",

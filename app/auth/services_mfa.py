@@ -20,6 +20,7 @@ from ..core.errors import Forbidden
 from ..notify import services_outbox
 from ..notify.messages import EMAIL
 from ..notify.models import DEAD, EXPIRED, SENT
+from ..tenancy.services_settings import effective
 from .errors import InvalidCredentials
 from .factors import AAL1, AAL2, factors
 from .factors.sent_code import new_code
@@ -227,7 +228,7 @@ def recent_successful_mfa(
     Server time decides (AT-078); another purpose or session never counts (AT-079),
     nor does a factor below `minimum`.
     """
-    length = within or timedelta(minutes=AuthSettings.current().STEP_UP_MINUTES)
+    length = within or timedelta(minutes=effective(AuthSettings).STEP_UP_MINUTES)
     return services_challenges.met_since(
         user.id, purpose, session_id, list(names_reaching(minimum)), clock.now() - length
     )
@@ -253,7 +254,7 @@ def _may_fall_back(method: str, minimum: str) -> bool:
     return (
         factors().get(method).channel not in (None, EMAIL)
         and MfaSettings.current().MFA_SMS_FALLBACK_TO_EMAIL
-        and EMAIL_OTP in MfaSettings.current().MFA_METHODS
+        and EMAIL_OTP in effective(MfaSettings).MFA_METHODS
         and reaches(assurance_of(EMAIL_OTP), minimum)
     )
 

@@ -35,7 +35,7 @@ from .sso.services_sso_accounts import find_or_create_user
 from .sso.services_sso_flow import LINK, SIGN_IN, STEP_UP, TEST, Flow, Trip
 from .sso.trips import services_sso_sign_in, services_sso_step_up
 from .sso.userinfo import UserInfo
-from .web.links import public_url
+from .web.links import here_url
 
 __all__ = [
     "LINK", "SIGN_IN", "STEP_UP", "TEST", "Outcome", "begin", "callback", "find_or_create_user",
@@ -326,7 +326,7 @@ def _same_session(trip: Trip, person: Principal | None) -> Principal:
 
 
 def _redirect_uri(connection: Connection) -> str:
-    return public_url("iam_auth.sso_callback", provider=connection.slug)
+    return here_url("iam_auth.sso_callback", provider=connection.slug)
 
 
 def _reason(refusal: IAMError) -> str:

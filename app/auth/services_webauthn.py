@@ -43,7 +43,7 @@ class KeyInfo:
 
 def is_offered() -> bool:
     """Return whether keys may be used here at all."""
-    return WEBAUTHN in MfaSettings.current().MFA_METHODS
+    return WEBAUTHN in effective(MfaSettings).MFA_METHODS
 
 
 def passkey_options(browser: bytes) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from ..core.errors import Misconfigured
-from ..core.settings import Section, setting
+from ..core.parsing.link_like import plain_label
+from ..core.parsing.networks import Network, admits, parse_networks
+from ..core.parsing.web_address import https_address
+from ..core.settings import AT_MOST, ONLY_ON, CommaList, Section, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,8 @@ class SessionPolicy:
     """Limits of one actor type's sessions (J2).
 
     `mfa_on_new_device` asks for a second step, or failing that for a confirmation by mail,
-    in a browser not seen before, whatever the second-factor policy says.
+    in a browser not seen before, whatever the second-factor policy says. An address must lie
+    in every one of `allow_lists`; none lets all in.
     """
 
     max_sessions: int
@@ -25,6 +29,11 @@ class SessionPolicy:
     idle_minutes: int = 30
     remember_days: int = 0
     mfa_on_new_device: bool = False
+    allow_lists: tuple[tuple[Network, ...], ...] = ()
+
+    def admits(self, ip: str | None) -> bool:
+        """Return whether a session may be opened and used from this address."""
+        return all(admits(networks, ip) for networks in self.allow_lists)
 
 
 DEFAULT_POLICIES = {
@@ -37,6 +46,19 @@ DEFAULT_POLICIES = {
 ACTOR_TYPES = tuple(DEFAULT_POLICIES)
 
 
+class _Limits(BaseModel):
+    """One actor type's limits as they are written; what is not named stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    max_sessions: int | None = Field(None, ge=1, le=1000)
+    absolute_minutes: int | None = Field(None, ge=1, le=60 * 24 * 400)
+    idle_minutes: int | None = Field(None, ge=1, le=60 * 24 * 400)
+    remember_days: int | None = Field(None, ge=0, le=400)
+    mfa_on_new_device: bool | None = None
+    allow_networks: list[str] | None = None
+
+
 def _policies(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -46,7 +68,40 @@ def _policies(value: Any) -> Any:
     return value
 
 
-Policies = Annotated[dict[str, dict[str, int | bool]], BeforeValidator(_policies)]
+def _checked(value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    # At start, not at somebody's sign-in: an unknown name or an empty list stops it (AT-466).
+    unknown = sorted(set(value) - set(ACTOR_TYPES))
+    if unknown:
+        raise ValueError(f"unknown actor types: {', '.join(unknown)}")
+    found = {}
+    for actor_type, written in value.items():
+        limits = _Limits.model_validate(written).model_dump(exclude_none=True)
+        if "allow_networks" in limits:
+            parse_networks(limits["allow_networks"])
+        found[actor_type] = limits
+    return found
+
+
+def _not_blank(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip(" ,"):
+        raise ValueError("an empty list of networks; leave the setting out")
+    return value
+
+
+def _networks(value: tuple[str, ...]) -> tuple[str, ...]:
+    if value:
+        parse_networks(value)
+    return value
+
+
+Policies = Annotated[
+    dict[str, dict[str, Any]], BeforeValidator(_policies), AfterValidator(_checked)
+]
+
+
+BrandName = Annotated[str, AfterValidator(plain_label)]
+WebAddress = Annotated[str, AfterValidator(https_address)]
+Networks = Annotated[CommaList, BeforeValidator(_not_blank), AfterValidator(_networks)]
 
 
 class AuthSettings(Section):
@@ -60,7 +115,28 @@ class AuthSettings(Section):
     IAM_SERVICE_PREFIX: str = setting("", "URL prefix of /healthz and of our static files.")
     IAM_ADMIN_ENABLED: bool = setting(True, "Whether the administration pages exist.")
     IAM_ACCOUNT_ENABLED: bool = setting(True, "Whether a person's own pages exist.")
-    IAM_BRAND_NAME: str = setting("Identity", "Name shown on pages and in messages.", max_length=60)
+    IAM_BRAND_NAME: BrandName = setting(
+        "Identity", "Name shown on pages and in messages.", per_tenant=True, max_length=60
+    )
+    IAM_BRAND_LOGO_URL: WebAddress = setting(
+        "", "Address (https) of a logo, shown 32 pixels high; empty: ours.", per_tenant=True
+    )
+    IAM_BRAND_ACCENT: str = setting(
+        "",
+        "Colour of buttons and links, such as #0f5c63; empty: ours. Shades that can be read on "
+        "light and dark grounds are made of it.",
+        per_tenant=True,
+        pattern=r"^(?:#[0-9A-Fa-f]{6})?$",
+    )
+    IAM_SUPPORT_URL: WebAddress = setting(
+        "", "Address (https) of the help page that pages link to.", per_tenant=True
+    )
+    IAM_PRIVACY_URL: WebAddress = setting(
+        "", "Address (https) of the privacy notice that pages link to.", per_tenant=True
+    )
+    IAM_TERMS_URL: WebAddress = setting(
+        "", "Address (https) of the terms of use that pages link to.", per_tenant=True
+    )
     IAM_BASE_URL: str = setting(
         "", "Public address of this service, e.g. https://id.example.org; links in messages use it."
     )
@@ -70,7 +146,14 @@ class AuthSettings(Section):
     IAM_SESSION_POLICIES: Policies = setting(
         {},
         "JSON object, actor type to limits (max_sessions, absolute_minutes, idle_minutes, "
-        "remember_days, mfa_on_new_device), over the defaults.",
+        "remember_days, mfa_on_new_device, allow_networks as a list of networks), over the "
+        "defaults. A tenant's own limits only tighten these.",
+        per_tenant=True,
+    )
+    IAM_SUPER_ADMIN_NETWORKS: Networks = setting(
+        (),
+        "Networks (IPv4 or IPv6, like 192.0.2.0/24) from which administrators of the platform "
+        "may sign in and enter other tenants; empty: they sign in from anywhere, and enter none.",
     )
     SESSION_LIMIT_ACTION: str = setting(
         "end_oldest",
@@ -88,19 +171,50 @@ class AuthSettings(Section):
         False,
         "Whether a sign-in must confirm an unverified e-mail address; an account that still "
         "waits for its verification always must.",
+        per_tenant=True,
+        floor=ONLY_ON,
     )
     STEP_UP_MINUTES: int = setting(
-        10, "How long a fresh authentication stays fresh, in minutes.", ge=1, le=60
+        10,
+        "How long a fresh authentication stays fresh, in minutes.",
+        per_tenant=True,
+        floor=AT_MOST,
+        ge=1,
+        le=60,
     )
     IAM_MAX_BODY_KIB: int = setting(256, "Largest request body on our pages, in KiB.", ge=16)
 
-    def session_policy(self, actor_type: str) -> SessionPolicy:
-        """Return the limits of `actor_type`; an unknown type is held to the strictest."""
-        base = DEFAULT_POLICIES.get(actor_type, DEFAULT_POLICIES["super_admin"])
-        changes = self.IAM_SESSION_POLICIES.get(actor_type)
-        if not changes:
-            return base
-        try:
-            return replace(base, **changes)  # type: ignore[arg-type]
-        except TypeError:
-            raise Misconfigured(f"IAM_SESSION_POLICIES: unknown limit for {actor_type}") from None
+    def session_policy(
+        self, actor_type: str, own: Mapping[str, Any] | None = None
+    ) -> SessionPolicy:
+        """Return the limits of `actor_type`; an unknown type is held to the strictest.
+
+        `own` is what a tenant has set for itself: it tightens, and never loosens.
+        """
+        policy = DEFAULT_POLICIES.get(actor_type, DEFAULT_POLICIES["super_admin"])
+        limits = _numbers(self.IAM_SESSION_POLICIES.get(actor_type))
+        policy = replace(policy, **limits, allow_lists=self.allow_lists(actor_type, own))
+        for name, value in _numbers(_own_limits(actor_type, own)).items():
+            tighter = max if name == "mfa_on_new_device" else min
+            policy = replace(policy, **{name: tighter(getattr(policy, name), value)})
+        return policy
+
+    def allow_lists(
+        self, actor_type: str, own: Mapping[str, Any] | None
+    ) -> tuple[tuple[Network, ...], ...]:
+        """Return the lists of networks that an address of `actor_type` must lie in, each one."""
+        written = [
+            (self.IAM_SESSION_POLICIES.get(actor_type) or {}).get("allow_networks"),
+            self.IAM_SUPER_ADMIN_NETWORKS if actor_type == "super_admin" else None,
+            _own_limits(actor_type, own).get("allow_networks"),
+        ]
+        return tuple(parse_networks(item) for item in written if item)
+
+
+def _own_limits(actor_type: str, own: Mapping[str, Any] | None) -> dict[str, Any]:
+    limits: dict[str, Any] = ((own or {}).get("IAM_SESSION_POLICIES") or {}).get(actor_type) or {}
+    return limits
+
+
+def _numbers(limits: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (limits or {}).items() if name != "allow_networks"}

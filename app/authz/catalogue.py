@@ -110,6 +110,7 @@ _DELEGATED = _in(
     "user:read", "user:create", "user:update", "user:suspend", "user:delete",
     "user:reset_password", "user:reset_factors", "session:read", "session:revoke",
     "role:assign", "organization:read", "audit:read",
+    "invitation:read", "invitation:create", "invitation:delete",
 )  # fmt: skip
 
 SYSTEM_ROLES: tuple[SystemRole, ...] = (
@@ -178,6 +179,9 @@ SYSTEM_ROLES: tuple[SystemRole, ...] = (
             "user:create",
             "user:update",
             "user:suspend",
+            "invitation:read",
+            "invitation:create",
+            "invitation:delete",
             "user:reset_password",
             "user:reset_factors",
             "recovery:read",

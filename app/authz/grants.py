@@ -97,6 +97,23 @@ class Grants:
             bound |= self.organization_ids
         return frozenset(bound)
 
+    def reaches(self, permission: str) -> bool:
+        """Return whether `permission` is held over the whole tenant or over some organization.
+
+        What is held over oneself only opens no page of others.
+        """
+        reach = self.organizations_for(permission)
+        return reach is None or bool(reach)
+
+    def delegated(self, permission: str) -> bool:
+        """Return whether `permission` is held by organization, and not over the whole tenant.
+
+        Also where it reaches no organization at all, as for somebody who belongs to none.
+        """
+        scopes = self.permissions.get(permission, _NO_SCOPES)
+        reach = self.organizations_for(permission)
+        return reach is not None and (bool(reach) or not scopes.isdisjoint(BY_ORGANIZATION))
+
     def covers(self, right: Right, *, target_parent_id: UUID | None = None) -> bool:
         """Return whether this person holds at least `right`, and so may give it away.
 

@@ -6,19 +6,9 @@ importing their models would turn the layers round.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
-from ..core.db import Base
-
-
-@cache
-def model(table: str) -> Any:
-    """Return the mapped class of a table. Raises LookupError where nothing maps it."""
-    for mapper in Base.registry.mappers:
-        if getattr(mapper.local_table, "name", None) == table:
-            return mapper.class_
-    raise LookupError(table)
+from ..core.db import model
 
 
 def account() -> Any:

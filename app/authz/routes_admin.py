@@ -10,7 +10,13 @@ from flask import current_app, flash, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from ..auth.forms import IAMForm
-from ..auth.security import can, requires_permission, requires_step_up
+from ..auth.security import (
+    can,
+    reaches,
+    requires_permission,
+    requires_permission_somewhere,
+    requires_step_up,
+)
 from ..auth.web.blueprint import IAMBlueprint
 from ..auth.web.current import current_user, request_actor
 from ..auth.web.pages import redirect_to, render
@@ -36,12 +42,12 @@ REFUSALS = (InvalidInput, Conflict, Forbidden)
 
 
 @bp.get("")
-@requires_permission("admin:access", "role:read")
+@requires_permission_somewhere("admin:access", "role:read")
 def roles() -> BaseResponse:
     """Show every role with its parent, its members and its MFA policy."""
     found = rbac.list_roles()
     names: dict[UUID | None, str] = {role.id: role.name for role in found}
-    members = rbac.member_counts()
+    members = rbac.member_counts(_counted())
     rows = [
         _summary(role) | {"parent": names.get(role.parent_id), "members": members.get(role.id, 0)}
         for role in found
@@ -50,7 +56,7 @@ def roles() -> BaseResponse:
 
 
 @bp.get("/<role_id>")
-@requires_permission("admin:access", "role:read")
+@requires_permission_somewhere("admin:access", "role:read")
 def role(role_id: str) -> BaseResponse:
     """Show one role: what it holds, in which scope, and through which parent."""
     return _role_page(rbac.get_role(parse_id(role_id)))
@@ -176,7 +182,7 @@ def _role_page(found: IAMRole, code: int = 200, problem: str = "") -> BaseRespon
     details = _summary(found) | {
         "parent": parent and {"id": parent.id, "name": parent.name},
         "children": [{"id": item.id, "name": item.name} for item in children],
-        "members": rbac.member_count(found),
+        "members": rbac.member_count(found, _counted()),
         "members_url": _members_url(found),
         "created_at": found.created_at,
     }
@@ -196,8 +202,14 @@ def _role_page(found: IAMRole, code: int = 200, problem: str = "") -> BaseRespon
     )
 
 
+def _counted() -> frozenset[UUID] | None:
+    # Whoever sees the people of some organizations counts none of the others'.
+    seen = "user:read" if current_user.grants.delegated("user:read") else "role:read"
+    return current_user.grants.organizations_for(seen)
+
+
 def _members_url(found: IAMRole) -> str | None:
-    if "iam_admin.users" not in current_app.view_functions or not can("user:read"):
+    if "iam_admin.users" not in current_app.view_functions or not reaches("user:read"):
         return None
     return url_for("iam_admin.users", role=found.name)
 

@@ -37,6 +37,7 @@ from .services_guards import (
     guard_names,
     guard_rights,
     guard_super_admin,
+    is_system,
     refuse,
     require,
 )
@@ -84,6 +85,8 @@ def assign_role(
     tree = _guard_actor(user, role, actor_grants=actor_grants, actor=actor)
     scope = scope or (GLOBAL if role.name == SUPER_ADMIN and role.is_system else TENANT)
     _check_scope(user, scope, organization_id, expires_at)
+    if organization_id is not None and not is_system(actor_grants, actor):
+        _check_reach(organization_id, actor_grants)
     _check_administrator(tree, role, scope)
     if scope == GLOBAL:
         guard_super_admin([SUPER_ADMIN], role=role.name, actor_grants=actor_grants, actor=actor)
@@ -211,6 +214,12 @@ def _check_scope(
         model = organization()
         if session().scalar(select(model.id).where(model.id == organization_id)) is None:
             raise NotFound
+
+
+def _check_reach(organization_id: UUID, actor_grants: Grants | None) -> None:
+    # One beyond the giver's organizations is as one that is not there (AT-369).
+    if not (actor_grants or Grants()).allows("role:assign", parent_id=organization_id):
+        raise NotFound
 
 
 def _check_administrator(tree: Tree, role: IAMRole, scope: str) -> None:

@@ -91,6 +91,23 @@ def require(
     refuse(Forbidden(), reason=f"lacks {permission}", role=role, actor=actor)
 
 
+def guard_reach(
+    permission: str, parent_id: UUID | None, *, actor_grants: Grants | None, actor: Actor
+) -> None:
+    """Refuse an act on a person of an organization that `permission` does not reach (K4).
+
+    Raises NotFound where the acting person may not even see them, else Forbidden.
+    """
+    if is_system(actor_grants, actor):
+        return
+    held = actor_grants or Grants()
+    if held.allows(permission, parent_id=parent_id):
+        return
+    if not held.allows("user:read", parent_id=parent_id):
+        raise NotFound
+    refuse(Forbidden(), reason=f"lacks {permission}", actor=actor)
+
+
 def is_system(actor_grants: Grants | None, actor: Actor) -> bool:
     """Return whether a job or the command line acts: no grants and no person behind it."""
     return actor_grants is None and actor.kind == "system" and actor.user_id is None
@@ -166,12 +183,19 @@ def guard_super_admin(
         refuse(RightsExceeded(), reason="super_admin only", role=role, actor=actor)
 
 
-def guard_outranks(user_id: UUID, *, actor_grants: Grants | None, actor: Actor) -> None:
+def guard_outranks(
+    user_id: UUID,
+    *,
+    moved_to: UUID | None = None,
+    actor_grants: Grants | None,
+    actor: Actor,
+) -> None:
     """Refuse to administer an account that has a role or a right the actor lacks.
 
     Otherwise a user manager could reset the password and factors of an administrator,
     or of an editor of the host's, and sign in as them. Rights of the host's own shield
-    nobody from an administrator, who holds only ours.
+    nobody from an administrator, who holds only ours. `moved_to` asks for an organization
+    that they do not belong to yet.
     """
     if is_system(actor_grants, actor) or user_id == actor.user_id:
         return
@@ -182,7 +206,7 @@ def guard_outranks(user_id: UUID, *, actor_grants: Grants | None, actor: Actor) 
     guard_rights(
         (right for right in rights if not _of_the_host(right, held)),
         role="",
-        target_parent_id=parent_id,
+        target_parent_id=moved_to or parent_id,
         actor_grants=actor_grants,
         actor=actor,
     )

@@ -13,6 +13,7 @@ from .services_guards import (
     bump_user,
     guard_last_admin,
     guard_outranks,
+    guard_reach,
     holds_names,
     is_privileged,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "get_role",
     "guard_last_admin",
     "guard_outranks",
+    "guard_reach",
     "holds_names",
     "is_privileged",
     "list_permissions",

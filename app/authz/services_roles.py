@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from ..audit import events
@@ -34,6 +34,7 @@ from .hierarchy import (
     would_cycle,
 )
 from .models import SCOPES, IAMPermission, IAMRole, IAMRolePermission, IAMUserRole
+from .neighbours import account
 from .services_grants import role_permissions, role_tree
 from .services_guards import (
     bump_tenant,
@@ -82,16 +83,26 @@ def list_permissions() -> list[IAMPermission]:
     return list(session().scalars(select(IAMPermission).order_by(IAMPermission.name)))
 
 
-def member_counts() -> dict[UUID, int]:
-    """Return how many people hold each role directly."""
+def member_counts(organizations: frozenset[UUID] | None = None) -> dict[UUID, int]:
+    """Return how many people, of some organizations or of all, hold each role directly."""
     query = select(IAMUserRole.role_id, func.count(IAMUserRole.id)).group_by(IAMUserRole.role_id)
+    if organizations is not None:
+        query = query.where(_member_of(organizations))
     return {row[0]: row[1] for row in session().execute(query)}
 
 
-def member_count(role: IAMRole) -> int:
-    """Return how many people hold a role directly."""
+def member_count(role: IAMRole, organizations: frozenset[UUID] | None = None) -> int:
+    """Return how many people, of some organizations or of all, hold a role directly."""
     query = select(func.count(IAMUserRole.id)).where(IAMUserRole.role_id == role.id)
+    if organizations is not None:
+        query = query.where(_member_of(organizations))
     return session().scalar(query) or 0
+
+
+def _member_of(organizations: frozenset[UUID]) -> ColumnElement[bool]:
+    person = account()
+    people = select(person.id).where(person.parent_id.in_(sorted(organizations)))
+    return IAMUserRole.user_id.in_(people)
 
 
 def permissions_of(role: IAMRole) -> list[HeldPermission]:

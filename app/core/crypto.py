@@ -90,8 +90,12 @@ class KeyRing:
 
     def digests(self, value: str, label: str) -> list[bytes]:
         """Return the keyed digests of `value` under every key, newest first."""
+        return self.macs(value.encode(), label)
+
+    def macs(self, value: bytes, label: str) -> list[bytes]:
+        """Return HMAC-SHA-256 of `value` under every key for `label`, newest first."""
         keys = [derive(key.encode(), label) for key in self._encryption]
-        return [hmac.digest(key, value.encode(), "sha256") for key in keys]
+        return [hmac.digest(key, value, "sha256") for key in keys]
 
     def signed_digest(self, value: str, label: str) -> bytes:
         """Return HMAC-SHA-256 of `value` under a key derived from the signing secret."""

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_skeleton
+from babel.numbers import format_decimal
 
 from . import clock
 from .i18n import _, locale
@@ -55,3 +56,8 @@ def ago(value: datetime, where: tzinfo = UTC) -> str:
     if seconds < DAY:
         return _("%(count)s h ago", count=seconds // HOUR)
     return _("%(count)s d ago", count=seconds // DAY)
+
+
+def number(value: int) -> str:
+    """Return a number as people group its digits, such as `10,000` or `10.000`."""
+    return str(format_decimal(value, locale=locale()))

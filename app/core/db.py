@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -62,6 +63,18 @@ class TenantScoped:
     tenant_id: Mapped[UUID] = mapped_column(GUID(), sort_order=-9)
 
 
+@cache
+def model(table: str) -> Any:
+    """Return the mapped class of a table, for a package that may not import its model.
+
+    Raises LookupError where nothing maps it.
+    """
+    for mapper in Base.registry.mappers:
+        if getattr(mapper.local_table, "name", None) == table:
+            return mapper.class_
+    raise LookupError(table)
+
+
 def session() -> Session:
     """Return the database session of the current app context."""
     return cast(Session, current_app.extensions["sqlalchemy"].session())
@@ -102,7 +115,9 @@ def transaction() -> Iterator[Session]:
         yield current
         current.commit()
     except BaseException as error:
-        _abandon(current, error)
+        kept = _abandon(current, error)
+        current.info.pop(_DEPTH, None)
+        _run_after_commit(kept)
         if is_outage(error):
             raise Unavailable(code="database.unavailable") from error
         raise
@@ -124,9 +139,9 @@ def after_commit(callback: Callable[[], object]) -> None:
     current.info.setdefault(_AFTER_COMMIT, []).append(callback)
 
 
-def keep_evidence(row: Callable[[], Base]) -> None:
-    """Remember how to rebuild an audit row should the work be refused."""
-    session().info.setdefault(_EVIDENCE, []).append(row)
+def keep_evidence(row: Callable[[], Base], *, then: Callable[[], object] | None = None) -> None:
+    """Remember how to rebuild an audit row should the work be refused, and what follows then."""
+    session().info.setdefault(_EVIDENCE, []).append((row, then))
 
 
 def end_read() -> None:
@@ -151,19 +166,21 @@ def _begin_write(current: Session) -> None:
     current.connection(execution_options={"iam_write": True})
 
 
-def _abandon(current: Session, error: BaseException) -> None:
-    evidence = current.info.get(_EVIDENCE, [])
+def _abandon(current: Session, error: BaseException) -> list[Callable[[], object]]:
+    """Roll back, write the evidence that is kept, and return what follows once that is done."""
+    evidence = current.info.pop(_EVIDENCE, [])
     current.info.pop(_AFTER_COMMIT, None)
     current.rollback()
     if not evidence or not getattr(error, "keeps_evidence", False):
-        return
+        return []
     try:
         _begin_write(current)
-        current.add_all([rebuild() for rebuild in evidence])
+        current.add_all([rebuild() for rebuild, _then in evidence])
         current.commit()
     except BaseException:
         current.rollback()
         raise
+    return [then for _rebuild, then in evidence if then is not None]
 
 
 def is_outage(error: BaseException) -> bool:

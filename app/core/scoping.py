@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -27,10 +27,14 @@ EXEMPT = "iam_unscoped"
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The tenant that queries may see; None together with a reason means every tenant."""
+    """The tenant that queries may see; None together with a reason means every tenant.
+
+    `memo` is what a request remembers of its tenant; what outlives a request has none.
+    """
 
     tenant_id: UUID | None
     reason: str = ""
+    memo: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 _scope: ContextVar[Scope | RequestScope | None] = ContextVar("iam_scope", default=None)
@@ -50,7 +54,7 @@ class RequestScope:
         resolver, self._resolver = self._resolver, None
         tenant_id = resolver()
         if _scope.get() is self:
-            _scope.set(Scope(tenant_id))
+            _scope.set(Scope(tenant_id, memo={}))
         return _current()
 
     def leave(self) -> None:
@@ -73,7 +77,13 @@ def current_tenant_id() -> UUID:
 
 def enter_tenant(tenant_id: UUID) -> None:
     """Put the rest of this context (a request) into a tenant."""
-    _scope.set(Scope(tenant_id))
+    _scope.set(Scope(tenant_id, memo={}))
+
+
+def request_memo() -> dict[str, Any] | None:
+    """Return what this request remembers of the tenant in scope; None where nothing is kept."""
+    scope = _current()
+    return scope.memo if scope is not None else None
 
 
 def leave_tenant() -> None:

@@ -8,10 +8,10 @@ environment, `<NAME>_FILE` (a path whose content is the value), default.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, cast
 
 from flask import current_app
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -30,6 +30,27 @@ def _split(value: Any) -> Any:
 CommaList = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """A list written with commas in the environment, any sequence of strings in `app.config`."""
 
+AT_LEAST, AT_MOST, WITHIN, ONLY_ON, ONLY_OFF = (
+    "at_least",
+    "at_most",
+    "within",
+    "only_on",
+    "only_off",
+)
+Floor = str | tuple[str, ...] | None
+"""One of the above, or the values of a choice from the loosest to the strictest."""
+
+# How far a tenant's own value may leave the installation's: asked when it is set, and again
+# whenever it is read, so that what a tenant chose before holds no stricter installation back.
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    AT_LEAST: lambda own, given: bool(own >= given),
+    AT_MOST: lambda own, given: bool(own <= given),
+    # An empty list stands for everything, so it is never a part of one that is not.
+    WITHIN: lambda own, given: not given or (bool(own) and set(own) <= set(given)),
+    ONLY_ON: lambda own, given: bool(own) or not given,
+    ONLY_OFF: lambda own, given: bool(given) or not own,
+}
+
 
 def setting(
     default: Any,
@@ -37,17 +58,20 @@ def setting(
     *,
     secret: bool = False,
     per_tenant: bool = False,
+    floor: Floor = None,
     **limits: Any,
 ) -> Any:
     """Declare one setting: default, a sentence for people, limits as pydantic knows them.
 
-    `per_tenant` lets a tenant have a value of its own (`tenancy/services_settings.py`).
+    `per_tenant` lets a tenant have a value of its own (`tenancy/services_settings.py`), `floor`
+    only one that is as strict.
     """
+    extra: dict[str, Any] = {"secret": secret, "per_tenant": per_tenant, "floor": floor}
     return Field(
         default,
         description=description,
         repr=not secret,
-        json_schema_extra={"secret": secret, "per_tenant": per_tenant},
+        json_schema_extra=extra,
         validate_default=False,
         **limits,
     )
@@ -76,6 +100,16 @@ class Section(BaseModel):
     def per_tenant(cls) -> frozenset[str]:
         """Return the names of the settings that a tenant may have of its own."""
         return _per_tenant(cls)
+
+    @classmethod
+    def floor_of(cls, name: str) -> Floor:
+        """Return how far a tenant's value of a setting may leave the installation's."""
+        extra: Any = cls.model_fields[name].json_schema_extra
+        return cast(Floor, extra["floor"])
+
+    def contradiction(self) -> str | None:
+        """Return the name of a setting that contradicts another as a tenant has them, or None."""
+        return None
 
     @classmethod
     def current(cls) -> Self:
@@ -110,6 +144,15 @@ def _lookup(name: str, config: Mapping[str, Any], environ: Mapping[str, str]) ->
 def _explain(error: ValidationError) -> str:
     parts = [f"{item['loc'][0]}: {item['msg']}" for item in error.errors() if item["loc"]]
     return "Invalid settings: " + "; ".join(parts)
+
+
+def keeps_floor(floor: Floor, own: Any, given: Any) -> bool:
+    """Return whether a tenant's `own` value is as strict as the one `given` by the installation."""
+    if floor is None:
+        return True
+    if isinstance(floor, str):
+        return _HOLDS[floor](own, given)
+    return floor.index(own) >= floor.index(given)
 
 
 def refuse_unknown(names: Mapping[str, Any], known: set[str]) -> None:

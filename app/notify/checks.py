@@ -12,6 +12,7 @@ from .gateways import gateways, provider_of
 from .messages import CHANNELS, EMAIL
 from .settings import NotifySettings
 
+_SECRET_LENGTH = 24
 _BASE_URLS = ("TWILIO_API_BASE_URL", "VONAGE_API_BASE_URL", "WHATSAPP_API_BASE_URL")
 
 
@@ -20,6 +21,7 @@ def check_notify(state: Any) -> Iterator[Finding]:
     settings: NotifySettings = state.settings[NotifySettings]
     yield from _providers(settings)
     yield from _mail(settings)
+    yield from _alerts(settings)
     for name in _BASE_URLS:
         value = getattr(settings, name)
         if value and urlsplit(value).scheme != "https":
@@ -52,6 +54,18 @@ def _console(channel: str) -> Finding:
         return Finding("iam.E201", "MAIL_PROVIDER is console: no mail would leave")
     setting = f"{channel.upper()}_PROVIDER"
     return Finding("iam.E201", f"{setting} is console: messages would not leave; set `none`")
+
+
+def _alerts(settings: NotifySettings) -> Iterator[Finding]:
+    if settings.AUDIT_NOTIFY_URL and urlsplit(settings.AUDIT_NOTIFY_URL).scheme != "https":
+        yield Finding("iam.E209", "AUDIT_NOTIFY_URL is not https")
+    if settings.AUDIT_NOTIFY_URL and len(settings.AUDIT_NOTIFY_SECRET) < _SECRET_LENGTH:
+        yield Finding(
+            "iam.E210", "AUDIT_NOTIFY_SECRET must be 24 characters or more: it signs webhooks"
+        )
+    told = settings.AUDIT_NOTIFY_EMAILS or settings.AUDIT_NOTIFY_URL or settings.AUDIT_NOTIFY_SYSLOG
+    if not told:
+        yield Finding("iam.W209", "AUDIT_NOTIFY_EMAILS is empty: nobody is told of critical events")
 
 
 def _mail(settings: NotifySettings) -> Iterator[Finding]:

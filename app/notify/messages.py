@@ -21,6 +21,8 @@ from .rendering import render_mail
 
 EMAIL, SMS, WHATSAPP = "email", "sms", "whatsapp"
 CHANNELS = (EMAIL, SMS, WHATSAPP)
+# Those of machines: what goes there is not read by the person it is about.
+WEBHOOK, SYSLOG = "webhook", "syslog"
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z")
 _CODE = re.compile(r"[A-Z0-9-]{4,16}\Z")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
@@ -49,11 +51,11 @@ class Message:
     reference: str = ""
 
     def __post_init__(self) -> None:
-        if self.channel not in CHANNELS:
+        if self.channel not in (*CHANNELS, WEBHOOK, SYSLOG):
             raise InvalidInput(_("This way of sending is not known"), field="channel")
         if self.channel == EMAIL:
             mail_address(self.recipient)
-        elif not _E164.match(self.recipient):
+        elif self.channel in (SMS, WHATSAPP) and not _E164.match(self.recipient):
             raise InvalidInput(_("Please enter a phone number"), field="recipient")
         for name in ("subject", "purpose", "reference"):
             header_safe(getattr(self, name), name)

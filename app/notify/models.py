@@ -13,6 +13,8 @@ from ..core.types import GUID, Digest, UTCDateTime, binary_string, long_text
 
 PENDING, SENDING, SENT = "pending", "sending", "sent"
 DEAD, EXPIRED, WITHDRAWN = "dead", "expired", "withdrawn"
+# A critical event that nobody was told of yet: no message, so no sender claims it.
+NOTED = "noted"
 
 
 class IAMOutbox(TenantScoped, Base):

@@ -8,8 +8,9 @@ by two. A process that dies while sending leaves its lease to run out (at least 
 from __future__ import annotations
 
 import json
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,13 +31,14 @@ from ..core.ids import new_id
 from ..core.scoping import unscoped
 from . import delivery, dispatch
 from .addresses import parse_phone
-from .messages import EMAIL, Message
+from .messages import SMS, WHATSAPP, Message
 from .models import DEAD, EXPIRED, PENDING, SENDING, SENT, WITHDRAWN, IAMOutbox
 from .services_caps import check_send_caps, range_digest, recipient_digest
 from .settings import NotifySettings
 
 __all__ = [
     "DeliveryState",
+    "before_drain",
     "check_send_caps",
     "deliver_now",
     "delivery_state",
@@ -51,10 +53,12 @@ __all__ = [
     "withdraw",
 ]
 
+_log = logging.getLogger("iam.notify")
 # A row queued for deliver_now stays out of the drain's reach for this long.
 _HELD = timedelta(seconds=15)
 _PURGE_SECONDS = 3600
 _PURGED_AT = "iam_outbox_purged_at"
+_BEFORE = "iam_before_drain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def enqueue(
     known = _known(idempotency_key, actor)
     if known is not None:
         return known
-    if message.channel != EMAIL:
+    if message.channel in (SMS, WHATSAPP):
         canonical = check_send_caps(message.channel, message.recipient, actor, bounded=bounded)
         message = replace(message, recipient=canonical)
     row = _new_row(message, actor, held)
@@ -120,8 +124,14 @@ def drain(limit: int = 100) -> int:
     Raises Unavailable where the database is away; RuntimeError inside a transaction.
     """
     _outside_transaction()
+    _prepare()
     with unscoped("outbox drain serves every tenant"):
         return sum(delivery.deliver(outbox_id) for outbox_id in _due(limit))
+
+
+def before_drain(app: Flask, prepare: Callable[[], object]) -> None:
+    """Have `prepare` run, with no transaction open, before the outbox of `app` is drained."""
+    app.extensions.setdefault(_BEFORE, []).append(prepare)
 
 
 def schedule_drain() -> None:
@@ -235,7 +245,7 @@ def _new_row(message: Message, actor: Actor, held: bool) -> IAMOutbox:
         created_at=now,
         next_attempt_at=now + _HELD if held else now,
     )
-    if message.channel != EMAIL:
+    if message.channel in (SMS, WHATSAPP):
         phone = parse_phone(message.recipient)
         row.country, row.range_digest = phone.country, range_digest(phone)
     row.payload = keyring().encrypt(delivery.pack(message), delivery.context(row.id))
@@ -310,6 +320,14 @@ def _app() -> Flask:
     proxy: Any = current_app
     app: Flask = proxy._get_current_object()  # noqa: SLF001 - a thread outlives the proxy
     return app
+
+
+def _prepare() -> None:
+    for prepare in current_app.extensions.get(_BEFORE, ()):
+        try:
+            prepare()
+        except Exception as error:  # noqa: BLE001 - what is queued already must leave all the same
+            _log.warning("outbox not prepared: %s", type(error).__name__)
 
 
 def _work() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator
 
 from ..core.settings import CommaList, Section, setting
+from ..core.syslog import address
 
 # Where numbers are ordinary mobile numbers and sending is cheap. Everything else
 # must be asked for by name: toll fraud lives on the rest (AT-422).
@@ -12,6 +16,21 @@ DEFAULT_COUNTRIES = (
     "US,CA,GB,IE,AU,NZ,JP,CH,NO,IS,LI,"
     "AT,BE,BG,HR,CY,CZ,DK,EE,FI,FR,DE,GR,HU,IT,LV,LT,LU,MT,NL,PL,PT,RO,SK,SI,ES,SE"
 )
+
+
+_ADDRESS = re.compile(r"[^\s@,;:<>()\[\]\"\\]{1,64}@[^\s@,;:<>()\[\]\"\\]{1,189}")
+
+
+def _addresses(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_ADDRESS.fullmatch(item) for item in value):
+        raise ValueError("must be e-mail addresses")
+    return value
+
+
+def _collector(value: str) -> str:
+    if value:
+        address(value)
+    return value
 
 
 class NotifySettings(Section):
@@ -98,6 +117,34 @@ class NotifySettings(Section):
     IAM_MAIL_PER_DESTINATION_PER_HOUR: int = setting(
         20, "Mails to one address in an hour, over all tenants.", ge=1
     )
+    AUDIT_NOTIFY_EMAILS: Annotated[CommaList, AfterValidator(_addresses)] = setting(
+        (),
+        "Addresses that are told of critical events at once; empty: nobody.",
+        per_tenant=True,
+        max_length=20,
+    )
+    AUDIT_NOTIFY_URL: str = setting(
+        "", "Webhook that is told of the critical events of every tenant; empty: none."
+    )
+    AUDIT_NOTIFY_SECRET: str = setting(
+        "",
+        "Key that signs those webhooks (Standard Webhooks): `whsec_` and base64, or any text.",
+        secret=True,
+    )
+    AUDIT_NOTIFY_SYSLOG: Annotated[str, AfterValidator(_collector)] = setting(
+        "",
+        "System log (RFC 5424) that is told of the critical events of every tenant: "
+        "`udp://host:port` or `unix:///dev/log`; empty: none.",
+    )
+    AUDIT_NOTIFY_LOGIN_FAILURES: int = setting(
+        10, "Failed sign-ins in a row to one account that are a critical event.", ge=2, le=99
+    )
+    AUDIT_NOTIFY_LOGIN_FAILURES_PER_IP: int = setting(
+        50,
+        "Failed sign-ins from one address in a quarter of an hour that are a critical event.",
+        ge=2,
+    )
+
     IAM_DEMO: bool = setting(
         False, "Keep the text of delivered messages for the demo page. Never in production."
     )

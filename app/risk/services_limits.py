@@ -21,6 +21,8 @@ from sqlalchemy import Select, Table, Update, bindparam, delete, insert, select,
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 
+from ..audit import events
+from ..audit.services_audit import DENIED, record
 from ..core import clock
 from ..core.actor import Actor
 from ..core.db import is_lost_race, run_prepared, session, transaction, transaction_open
@@ -108,6 +110,13 @@ class Refusal(NamedTuple):
     retry_after: int
 
 
+class Charged(NamedTuple):
+    """What came of a charge: a silent refusal, or by scope how many attempts there are now."""
+
+    refusal: Refusal | None
+    counts: Mapping[str, int]
+
+
 def _policies(settings: RiskSettings) -> Mapping[str, Policy]:
     streak = Streak(
         settings.MAX_LOGIN_ATTEMPTS,
@@ -131,6 +140,9 @@ def _policies(settings: RiskSettings) -> Mapping[str, Policy]:
         "reset.ip": Window(settings.RESET_REQUESTS_PER_IP, hour),
         "link": Window(60, quarter),
         "recovery": Window(3, timedelta(days=1)),
+        "breach": Window(60, quarter),
+        "breach.flood": Window(1, quarter),
+        "alert": Window(1, quarter),
     }
 
 
@@ -151,18 +163,45 @@ def charge_all(buckets: Iterable[Bucket]) -> Refusal | None:
     the caller answers as after a wrong guess and checks nothing. Raises TooManyAttempts
     with the longest wait; `details["scope"]` names the bucket.
     """
+    return charge_counted(buckets).refusal
+
+
+def charge_recorded(buckets: Iterable[Bucket], *, actor: Actor) -> None:
+    """Do what `charge_all` does; a refusal is recorded. Raises TooManyAttempts."""
+    try:
+        charge_all(buckets)
+    except TooManyAttempts as refusal:
+        with transaction():
+            record(
+                events.ATTEMPTS_THROTTLED,
+                status=DENIED,
+                error=refusal.code,
+                actor=actor,
+                scope=refusal.details["scope"],
+                retry_after=refusal.retry_after,
+            )
+        raise
+
+
+def charge_address(scope: str, *, actor: Actor) -> None:
+    """Count one attempt from the actor's network; a refusal is recorded. Raises TooManyAttempts."""
+    charge_recorded([Bucket(scope, network_of(actor.ip))], actor=actor)
+
+
+def charge_counted(buckets: Iterable[Bucket]) -> Charged:
+    """Do what `charge_all` does and return each scope's count as well. Raises TooManyAttempts."""
     if transaction_open():
         raise RuntimeError("a charge commits on its own, before the work begins")
     by_id = {item.id: item for item in buckets}
-    refused = _with_retry(lambda: _charge_once(by_id))
+    refused, counts = _with_retry(lambda: _charge_once(by_id))
     shown = {row_id: until for row_id, until in refused.items() if not by_id[row_id].silent}
     if not refused:
-        return None
+        return Charged(None, {by_id[row_id].scope: count for row_id, count in counts.items()})
     row_id, until = max((shown or refused).items(), key=lambda item: item[1])
     wait = min(int((until - clock.now()).total_seconds()) + 1, 86400)
     if shown:
         raise TooManyAttempts(retry_after=wait, scope=by_id[row_id].scope)
-    return Refusal(by_id[row_id].scope, wait)
+    return Charged(Refusal(by_id[row_id].scope, wait), {})
 
 
 def clear(scope: str, *keys: Any, actor: Actor) -> None:
@@ -227,7 +266,10 @@ def _named(ids: Iterable[UUID]) -> dict[str, UUID]:
     return {f"id_{n}": row_id for n, row_id in enumerate(ids)}
 
 
-def _with_retry(work: Callable[[], dict[UUID, datetime]]) -> dict[UUID, datetime]:
+_Outcome = tuple[dict[UUID, datetime], dict[UUID, int]]
+
+
+def _with_retry(work: Callable[[], _Outcome]) -> _Outcome:
     for attempt in range(_RETRIES):
         try:
             with transaction():
@@ -239,7 +281,7 @@ def _with_retry(work: Callable[[], dict[UUID, datetime]]) -> dict[UUID, datetime
     raise AssertionError("unreachable")
 
 
-def _charge_once(buckets: Mapping[UUID, Bucket]) -> dict[UUID, datetime]:
+def _charge_once(buckets: Mapping[UUID, Bucket]) -> _Outcome:
     at = clock.now()
     rows = _locked_rows(buckets, at)
     policies = _policies(RiskSettings.current())
@@ -248,17 +290,17 @@ def _charge_once(buckets: Mapping[UUID, Bucket]) -> dict[UUID, datetime]:
         until = _blocked_until(row, policies[row["scope"]], at)
         if until is not None:
             refused[row["id"]] = until
+    after = rows
     if all(buckets[row_id].silent for row_id in refused):
         # Refused in silence, the silent ones stand still: nothing is checked, so nothing
         # fails. They are written all the same, or the missing write would show.
         still = {row_id for row_id in buckets if refused and buckets[row_id].silent}
-        _write(
-            [
-                dict(row) if row["id"] in still else _counted(row, policies[row["scope"]], at)
-                for row in rows
-            ]
-        )
-    return refused
+        after = [
+            dict(row) if row["id"] in still else _counted(row, policies[row["scope"]], at)
+            for row in rows
+        ]
+        _write(after)
+    return refused, {row["id"]: row["count"] for row in after}
 
 
 def _locked_rows(buckets: Mapping[UUID, Bucket], at: datetime) -> list[dict[str, Any]]:

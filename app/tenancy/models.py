@@ -100,3 +100,32 @@ class IAMOrganization(TenantScoped, Base):
     name: Mapped[str] = mapped_column(binary_string(120))
     status: Mapped[str] = mapped_column(binary_string(16), default="active")
     created_at: Mapped[datetime] = mapped_column(UTCDateTime())
+
+
+class IAMAccessContext(TenantScoped, Base):
+    """A stay of a platform's administrator in another tenant: for a reason, until a time (K5).
+
+    `tenant_id` is the platform's. The session that holds it points here by `access_context_id`.
+    """
+
+    __tablename__ = "iam_access_context"
+    __table_args__ = (
+        Index("ix_iam_access_context_tenant", "tenant_id", "id"),
+        Index("ix_iam_access_context_target", "target_tenant_id", "id"),
+        Index("ix_iam_access_context_open", "ended_at", "ends_at"),
+        ForeignKeyConstraint(["tenant_id"], ["iam_tenant.id"]),
+        ForeignKeyConstraint(["target_tenant_id"], ["iam_tenant.id"]),
+        ForeignKeyConstraint(
+            ["tenant_id", "user_id"], ["iam_user_account.tenant_id", "iam_user_account.id"]
+        ),
+        TABLE_OPTIONS,
+    )
+
+    target_tenant_id: Mapped[UUID] = mapped_column(GUID())
+    user_id: Mapped[UUID] = mapped_column(GUID())
+    session_id: Mapped[UUID] = mapped_column(GUID())
+    reason: Mapped[str] = mapped_column(binary_string(200))
+    started_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    ends_at: Mapped[datetime] = mapped_column(UTCDateTime())
+    ended_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
+    end_reason: Mapped[str | None] = mapped_column(binary_string(16))

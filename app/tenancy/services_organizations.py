@@ -6,23 +6,26 @@ organization reach whatever lies below.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from ..audit import events
 from ..audit.services_audit import changes_of, record
 from ..core import clock
 from ..core.actor import Actor
-from ..core.db import session
+from ..core.db import model, session
 from ..core.errors import Forbidden, InvalidInput, NotFound
 from ..core.i18n import N_
 from ..core.scoping import current_tenant_id
-from .errors import OrganizationCycle
+from .errors import OrganizationCycle, OrganizationInUse, OrganizationState
 from .models import ORGANIZATION_TYPES, IAMOrganization, IAMTenant
 
 MAX_DEPTH = 32
+ACTIVE, CLOSED = "active", "closed"
+_GONE = ("disabled", "erased")
 Tree = dict[UUID, UUID | None]
 
 
@@ -37,6 +40,34 @@ def list_organizations() -> list[IAMOrganization]:
     """Return the organizations of the tenant by name."""
     query = select(IAMOrganization).order_by(IAMOrganization.name, IAMOrganization.id)
     return list(session().scalars(query))
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """An organization in its tree: how deep it lies below the topmost one that is shown."""
+
+    row: IAMOrganization
+    depth: int
+
+
+def list_tree(within: frozenset[UUID] | None = None) -> list[Branch]:
+    """Return organizations with whatever lies below each right after it, siblings by name.
+
+    `within` keeps those of a delegated administrator; the topmost of theirs are roots.
+    """
+    rows = [row for row in list_organizations() if within is None or row.id in within]
+    known = {row.id for row in rows}
+    below: dict[UUID | None, list[IAMOrganization]] = {}
+    for row in rows:
+        below.setdefault(row.parent_id if row.parent_id in known else None, []).append(row)
+    found: list[Branch] = []
+    waiting = [Branch(row, 0) for row in reversed(below.get(None, []))]
+    while waiting:
+        branch = waiting.pop()
+        found.append(branch)
+        children = below.get(branch.row.id, [])
+        waiting += [Branch(row, branch.depth + 1) for row in reversed(children)]
+    return found
 
 
 def get_organization(organization_id: UUID | None) -> IAMOrganization:
@@ -62,6 +93,7 @@ def create_organization(
     _bump_tenant()
     tree = _tree()
     _check_place(tree, None, parent_id)
+    _check_open(parent_id)
     row = IAMOrganization(name=name.strip(), type=kind, parent_id=parent_id, created_at=clock.now())
     session().add(row)
     session().flush()
@@ -87,12 +119,61 @@ def update_organization(
     _check_values(name, kind)
     _bump_tenant()
     _check_place(_tree(), row.id, parent_id)
+    if parent_id != row.parent_id:
+        _check_open(parent_id)
     before = _described(row)
     row.name, row.type, row.parent_id = name.strip(), kind, parent_id
     session().flush()
     changes = changes_of(before, _described(row))
     record(events.ORGANIZATION_UPDATED, resource=row, changes=changes, actor=actor, name=row.name)
     return row
+
+
+def close_organization(row: IAMOrganization, *, actor_grants: Rights | None, actor: Actor) -> None:
+    """Close an organization that nobody is in any more; its history stays.
+
+    Raises Forbidden, also for the topmost one of a delegated administrator,
+    OrganizationInUse, OrganizationState.
+    """
+    _hold(row, ACTIVE, actor_grants=actor_grants, actor=actor)
+    children = (IAMOrganization.parent_id == row.id, IAMOrganization.status == ACTIVE)
+    person = model("iam_user_account")
+    people = (person.parent_id == row.id, person.status.not_in(_GONE))
+    for column, inside in ((IAMOrganization.id, children), (person.id, people)):
+        if session().scalar(select(func.count(column)).where(*inside)):
+            raise OrganizationInUse
+    _change_status(row, CLOSED, actor)
+
+
+def reopen_organization(row: IAMOrganization, *, actor_grants: Rights | None, actor: Actor) -> None:
+    """Open a closed organization again. Raises Forbidden, OrganizationState, InvalidInput."""
+    _hold(row, CLOSED, actor_grants=actor_grants, actor=actor)
+    _check_open(row.parent_id)
+    _change_status(row, ACTIVE, actor)
+
+
+def _hold(row: IAMOrganization, status: str, *, actor_grants: Rights | None, actor: Actor) -> None:
+    for place in (row.id, row.parent_id):
+        _require("organization:update", place, actor_grants=actor_grants, actor=actor)
+    _bump_tenant()
+    session().refresh(row, with_for_update=True)
+    if row.status != status:
+        raise OrganizationState
+
+
+def _change_status(row: IAMOrganization, status: str, actor: Actor) -> None:
+    before, row.status = row.status, status
+    session().flush()
+    changes = {"status": [before, status]}
+    record(events.ORGANIZATION_UPDATED, resource=row, changes=changes, actor=actor, name=row.name)
+
+
+def _check_open(parent_id: UUID | None) -> None:
+    if parent_id is None:
+        return
+    query = select(IAMOrganization.status).where(IAMOrganization.id == parent_id)
+    if session().scalar(query) != ACTIVE:
+        raise InvalidInput(N_("This organization is closed"), field="parent_id")
 
 
 def _require(

@@ -23,15 +23,18 @@ from ..core.scoping import unscoped
 from .errors import NoDefaultTenant, OrganizationCycle, SlugRefused, SlugTaken
 from .models import TENANT_TYPES, IAMTenant
 from .services_organizations import (
+    close_organization,
     create_organization,
     get_organization,
     list_organizations,
+    reopen_organization,
     update_organization,
 )
 from .settings import TenancySettings
 from .slugs import is_reserved, is_well_formed, skeleton
 
 __all__ = [
+    "close_organization",
     "create_organization",
     "create_tenant",
     "default_tenant_id",
@@ -39,12 +42,19 @@ __all__ = [
     "find_by_slug",
     "get_organization",
     "list_organizations",
+    "reopen_organization",
     "update_organization",
 ]
 
 MAX_DEPTH = 32
 PLATFORM = "platform"
 ACTIVE = "active"
+TYPES_BELOW = {
+    PLATFORM: ("partner", "client", "tenant", "sponsor", "employer"),
+    "partner": ("client", "tenant", "sponsor", "employer"),
+    **dict.fromkeys(("client", "tenant", "sponsor", "employer"), ()),
+}
+"""Which types of tenants may lie directly below which (K1)."""
 
 
 def ensure_default_tenant(actor_label: str) -> IAMTenant:
@@ -103,7 +113,7 @@ def create_tenant(
     if not is_well_formed(slug) or is_reserved(slug):
         raise SlugRefused(field="slug")
     with unscoped("a new tenant is compared with all others"):
-        _check_parent(parent_id)
+        _check_parent(parent_id, kind)
         _check_lookalikes(slug)
         try:
             with session().begin_nested():
@@ -148,14 +158,16 @@ def _check_lookalikes(slug: str) -> None:
             raise SlugRefused(field="slug")
 
 
-def _check_parent(parent_id: UUID | None) -> None:
-    for _level in range(MAX_DEPTH):
+def _check_parent(parent_id: UUID | None, kind: str) -> None:
+    columns = (IAMTenant.parent_id, IAMTenant.status, IAMTenant.type)
+    for level in range(MAX_DEPTH):
         if parent_id is None:
             return
-        query = select(IAMTenant.parent_id, IAMTenant.status).where(IAMTenant.id == parent_id)
-        row = session().execute(query).first()
+        row = session().execute(select(*columns).where(IAMTenant.id == parent_id)).first()
         if row is None or row.status != ACTIVE:
             raise NotFound
+        if level == 0 and kind not in TYPES_BELOW[row.type]:
+            raise InvalidInput(N_("No tenant of this type can lie there"), field="type")
         parent_id = row.parent_id
     raise OrganizationCycle(N_("Tenants cannot lie so many levels deep"), field="parent_id")
 

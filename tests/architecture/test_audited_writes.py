@@ -20,6 +20,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
+from app.audit.sealing import sealer, services_checkpoints
 from app.auth.models import IAMAuthSession, IAMUserAccount, IAMWebauthnCredential
 from app.auth.sign_in.settings_sign_in import SignInSettings
 from app.authz.models import IAMRole
@@ -40,6 +41,10 @@ from tests.support.settings import changed
 AUDIT = "iam_auth_log"
 # Written without evidence of their own, and why. May only shrink.
 UNAUDITED_TABLES = {
+    "iam_audit_checkpoint": "the sealed trail: signatures over the evidence itself",
+    "iam_audit_head": "the sealed trail: how far it goes",
+    "iam_audit_node": "the sealed trail: hashes of the evidence itself",
+    "iam_audit_seal": "the sealed trail: hashes of the evidence itself",
     "iam_outbox": "the queue of messages: delivery is not an act of a person",
     "iam_sso_flow": "trips to providers, used up before anything is checked",
     "iam_throttle": "counters, committed before anything is checked",
@@ -218,6 +223,34 @@ def test_m1_an_address_and_a_number_change_and_come_back(
     the(watch, "iam_user_account", "iam_action_token", "iam_auth_session")
 
 
+def test_m1_an_invitation_is_made_renewed_refused_and_accepted(
+    client, administrator, sign_in, watch: Watch
+) -> None:
+    sign_in(client, administrator)
+    page = "/admin/invitations"
+    form = {"email": "bea@example.com", "name": "", "language": "", "parent_id": "", "roles": []}
+    for _time in range(2):
+        assert post(client, f"{page}/new", form).status_code == 303
+    row = re.search(r"/invitations/([\w-]+)/resend", client.get(page).text)
+    assert row
+    post(client, f"{page}/{row.group(1)}/resend", page=page)
+    link = link_to("bea@example.com", "/auth/invitation/")
+    assert post(client, link, page="/account").status_code == 403
+    post(client, "/auth/logout", page="/account")
+    assert post(client, "/auth/invitation/unknown", page=link).status_code == 404
+    secret = "another horse battery staple 43"
+    answer = post(client, link, {"username": "bea", "password": secret, "password_confirm": secret})
+    assert answer.status_code == 303
+    the(watch, "iam_invitation", "iam_user_account", "iam_auth_session")
+
+
+def test_m1_a_tenants_settings_change(client, administrator, sign_in, watch: Watch) -> None:
+    sign_in(client, administrator)
+    answer = post(client, "/admin/settings/branding", {"IAM_BRAND_NAME": "Acme"})
+    assert answer.status_code == 303
+    the(watch, "iam_tenant")
+
+
 def test_m1_a_profile_and_devices(client, make_user, sign_in, watch: Watch) -> None:
     sign_in(client, make_user("ann"))
     answer = post(client, "/account", {"display_name": "Ann", "language": "", "timezone": ""})
@@ -382,6 +415,14 @@ def test_m1_signing_in_through_a_provider_and_out(
     assert sso.sign_in_through(client, lying_provider, **theirs).status_code == 303
     assert client.get(f"/auth/sso/{connection.slug}/callback?state=x").status_code == 400
     the(watch, "iam_sso_flow", "iam_sso_session", "iam_sso_logout_token", "iam_user_identity")
+
+
+def test_m1_sealing_leaves_evidence_of_its_keys(client, make_user, tenant, actor, watch) -> None:
+    post(client, "/auth/login", {"username": "nobody", "password": "wrong"})
+    sealer.seal_all()
+    services_checkpoints.sign(tenant)
+    services_checkpoints.rotate_key(actor=actor)
+    the(watch, "iam_audit_seal", "iam_audit_head", "iam_audit_checkpoint", "iam_audit_key")
 
 
 def test_m1_a_refusal_keeps_its_evidence(client, make_user, watch: Watch, audit_rows) -> None:

@@ -35,6 +35,7 @@ PUBLIC = {
     "iam_auth.sign_in_link": "a way in",
     "iam_auth.sign_in_code": "a way in",
     "iam_auth.sign_in_link_use": "the link in the message is the proof",
+    "iam_auth.invitation": "the link in the message is the proof",
     "iam_auth.email_undo": "the link in the message to the former address is the proof",
     "iam_auth.sso_default": "the way in",
     "iam_auth.sso_login": "the way in",
@@ -63,10 +64,12 @@ PUBLIC = {
         "asks by itself for the person whose codes they are, pending or signed in"
     ),
     "iam_service.healthz": "load balancers ask it; it tells nothing but up or down",
+    "iam_service.accent": "a style sheet made of the colour in its address",
     "iam_service.static_file": "style sheet, script and icon",
     "iam_dev.outbox": "demo mode only, from this machine only",
 }
 # Public in name, yet they turn a stranger away by themselves.
+CACHED = {"iam_service.static_file", "iam_service.accent"}  # their addresses tell all they hold
 PUBLIC_BUT_CLOSED = {
     "iam_mfa.verify",
     "iam_mfa.choose",
@@ -90,6 +93,7 @@ LOGIN_SUFFICES = {
     "iam_account.recovery_cancel": "stops a way in, opens none; must be quick",
     "iam_account.device_untrust": "ends what was granted",
     "iam_account.devices_untrust_all": "ends what was granted",
+    "iam_auth.access_leave": "ends access, grants none; must be quick",
     "iam_mfa.step_up": "this is the fresh proof",
     "iam_auth.sso_step_up": "this is the fresh proof",
     "iam_mfa.recovery_saved": "confirms codes that were just shown",
@@ -613,7 +617,7 @@ def test_pages_for_people_are_not_stored(client, all_routes, make_user, sign_in)
     """A page behind the sign-in must not come back out of a shared computer's cache."""
     sign_in(client, make_user("ann"))
     for route in all_routes:
-        if "GET" in route.methods and route.endpoint != "iam_service.static_file":
+        if "GET" in route.methods and route.endpoint not in CACHED:
             answer = client.get(route.path)
             assert "no-store" in answer.headers["Cache-Control"], route.path
 

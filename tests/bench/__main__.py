@@ -6,12 +6,37 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import counts, databases, logins, passkeys, permissions, server, sign_ons, views
+from . import (
+    counts,
+    databases,
+    logins,
+    passkeys,
+    permissions,
+    server,
+    sign_ons,
+    trail,
+    trail_login,
+    trail_pages,
+    verification,
+    views,
+)
 from .databases import NewDatabase
 from .report import Report
 from .subjects import make_service
 
-PARTS = ("logins", "passkeys", "permissions", "sign-ons", "views", "counts", "server")
+PARTS = (
+    "logins",
+    "passkeys",
+    "permissions",
+    "sign-ons",
+    "views",
+    "counts",
+    "trail",
+    "trail-login",
+    "trail-pages",
+    "verification",
+    "server",
+)
 ENGINES = ("sqlite", "mysql")
 
 
@@ -48,8 +73,16 @@ def _measure(
         permissions.measure(new_database(), report, engine)
     if "sign-ons" in parts:
         sign_ons.measure(new_database(), report, engine, rounds)
+    if "trail" in parts:
+        trail.measure(new_database, report, engine)
+    if "trail-pages" in parts:
+        trail_pages.measure(new_database, report, engine)
+    if "verification" in parts:
+        verification.measure(new_database, report, engine)
     if "logins" in parts:
         logins.measure(make_service(new_database()), report, engine, rounds)
+    if "trail-login" in parts:
+        trail_login.measure(make_service(new_database()), report, engine, rounds)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ OWN = (
 )  # fmt: skip
 ADMIN = (
     "", "/users", "/users/new", "/roles", "/roles/new", "/sessions", "/recovery", "/audit/logs",
-    "/connections", "/connections/new", "/domains",
+    "/connections", "/connections/new", "/domains", "/invitations", "/invitations/new", "/settings",
+    "/settings/branding", "/settings/methods", "/settings/policies", "/settings/audit",
 )  # fmt: skip
 LINKS = {"SIGN_IN_LINK_ENABLED": True, "SIGN_IN_CODE_EMAIL_ENABLED": True}
 

@@ -18,14 +18,23 @@ from typing import Any
 
 import pytest
 
+from app.core import http
 from app.core.errors import Misconfigured
 from app.core.registry import Registry
 from app.notify.errors import DeliveryFailed
 from app.notify.gateways import BUILT_IN, Gateway, gateways
+from app.notify.gateways.webhook import signature
 from app.notify.messages import EMAIL, SMS, WHATSAPP, Message
 from app.notify.settings import NotifySettings
 from tests.support.certificates import Authority, make_authority
-from tests.support.sms_servers import TwilioServer, VonageServer, WhatsAppServer
+from tests.support.sms_servers import (
+    Answer,
+    ProviderServer,
+    Received,
+    TwilioServer,
+    VonageServer,
+    WhatsAppServer,
+)
 from tests.support.smtp_server import SmtpServer
 
 MAIL, PHONE, CODE = "ada@example.com", "+12025550123", "918273"
@@ -36,7 +45,8 @@ SECRETS = (
     VonageServer.api_secret,
     WhatsAppServer.access_token,
 )
-LOCAL = {"console", "none"}
+# A datagram gets no answer: nothing remote can be tested but that it was sent.
+LOCAL = {"console", "none", "syslog"}
 
 
 @dataclass
@@ -110,12 +120,40 @@ def whatsapp_bench(tls: ssl.SSLContext) -> Bench:
     return Bench(server, settings, wrong, temporary, ("refused",), closed)
 
 
+class SignedServer(ProviderServer):
+    """Takes a webhook whose signature is right."""
+
+    path = "/hook"
+
+    def accept(self, body: bytes, headers: dict[str, str]) -> Answer:
+        """Check the signature over id, time and body."""
+        made = signature(PASSWORD, headers["webhook-id"], headers["webhook-timestamp"], body)
+        if headers["webhook-signature"] != f"v1,{made}":
+            return self.failure(401, "no")
+        self.messages.append(Received("", "", body.decode()))
+        return Answer(200, {})
+
+    def failure(self, status: int, text: str) -> Answer:
+        """Return an error in any format."""
+        return Answer(status, {"error": text})
+
+
+def webhook_bench(tls: ssl.SSLContext) -> Bench:
+    server = SignedServer(tls=tls)
+    settings = {"AUDIT_NOTIFY_URL": f"{server.base_url}/hook", "AUDIT_NOTIFY_SECRET": PASSWORD}
+    wrong = {"AUDIT_NOTIFY_SECRET": PASSWORD + "x"}
+    closed = {"AUDIT_NOTIFY_URL": "https://127.0.0.1:9/hook"}
+    return Bench(server, settings, wrong, ("throttled", "broken"), ("refused",), closed)
+
+
 BENCHES: dict[str, Callable[[ssl.SSLContext], Bench]] = {
     "smtp": smtp_bench,
     "twilio": twilio_bench,
     "vonage": vonage_bench,
     "cloud_api": whatsapp_bench,
+    "webhook": webhook_bench,
 }
+LOCAL_SETTINGS = {"syslog": {"AUDIT_NOTIFY_SYSLOG": "udp://127.0.0.1:9"}}
 EVERY_CHANNEL = [
     pytest.param(kind, channel, id=f"{kind.name}-{channel}")
     for kind in gateways()
@@ -131,10 +169,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
     for name, value in authority.environment().items():
         monkeypatch.setenv(name, value)
-    return authority
+    http.tls_context.cache_clear()
+    yield authority
+    http.tls_context.cache_clear()  # what other tests trust is theirs
 
 
 @pytest.fixture
@@ -199,7 +239,7 @@ def test_at_044_it_sends_and_logs_neither_text_nor_recipient_nor_secret(
     kind: type[Gateway], channel: str, benches: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = benches(kind) if kind.name in BENCHES else None
-    gateway = build(kind, bench.settings if bench else {})
+    gateway = build(kind, bench.settings if bench else LOCAL_SETTINGS.get(kind.name, {}))
     with caplog.at_level(logging.DEBUG):
         if kind.name == "none":
             with pytest.raises(DeliveryFailed):
@@ -275,6 +315,7 @@ def test_at_421_an_unknown_certificate_is_refused(
     bench = benches(kind)
     for name, value in make_authority(tmp_path).environment().items():
         monkeypatch.setenv(name, value)
+    http.tls_context.cache_clear()
     failure_of(build(kind, bench.settings), kind)
     assert bench.server.messages == []
 

@@ -63,7 +63,10 @@ FIELDS = {
     "permissions": "iam_permission",
 }
 # Routes that find nothing although the row they name is there, and why.
-NOTHING_THERE = {"iam_admin.connection_tried": "shows a trial sign-in that nobody has made"}
+NOTHING_THERE = {
+    "iam_admin.connection_tried": "shows a trial sign-in that nobody has made",
+    "iam_admin.access_enter": "leads out of the platform, and never into one's own tenant",
+}
 PLAIN = {
     "reason": "because of the sweep", "name": "sweep", "display_name": "Sweep", "scope": "tenant",
     "username": "sweep", "email": "sweep@example.com", "actor_type": "end_user", "type": "partner",

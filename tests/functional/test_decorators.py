@@ -19,6 +19,7 @@ from app import (
     requires_mfa,
     requires_parent,
     requires_permission,
+    requires_permission_somewhere,
     requires_role,
     requires_step_up,
     requires_tenant,
@@ -57,6 +58,11 @@ def host(app, database_url):
     @requires_permission("user:read")
     def permission():
         return "ok"
+
+    @found.get("/h/somewhere")
+    @requires_permission_somewhere("user:read")
+    def somewhere():
+        return render_template_string("{{ 'yes' if reaches('user:read') else 'no' }}")
 
     @found.get("/h/mfa")
     @requires_mfa
@@ -117,7 +123,9 @@ def test_l1_nobody_signed_in_is_sent_to_sign_in_or_told_in_json(browser):
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["/h/role", "/h/permission", "/h/documents", "/h/area/"])
+@pytest.mark.parametrize(
+    "path", ["/h/role", "/h/permission", "/h/somewhere", "/h/documents", "/h/area/"]
+)
 def test_l1_a_person_without_the_right_gets_403(browser, make_user, sign_in, path, audit_rows):
     sign_in(browser, make_user("ann"))
     assert browser.get(path).status_code == 403
@@ -130,6 +138,23 @@ def test_l1_a_person_without_the_right_gets_403(browser, make_user, sign_in, pat
 def test_l1_a_person_with_the_role_enters(browser, make_user, sign_in, path):
     sign_in(browser, make_user("ann", roles=["editor"]))
     assert browser.get(path).status_code == 200
+
+
+def test_k4_a_right_by_organization_opens_only_what_narrows_itself(
+    browser, make_user, sign_in, tenant, actor
+):
+    with tenant_scope(tenant), transaction():
+        place = services_tenants.create_organization(
+            "Here", kind="client", actor_grants=None, actor=actor
+        ).id
+    sign_in(browser, make_user("ann", roles=["client_admin"], parent_id=place, mfa="totp"))
+    assert browser.get("/h/somewhere").text == "yes"
+    assert browser.get("/h/permission").status_code == 403
+
+
+def test_k4_a_right_over_oneself_opens_no_page_of_others(browser, make_user, sign_in):
+    sign_in(browser, make_user("ann", roles=["viewer"]))
+    assert browser.get("/h/somewhere").status_code == 403
 
 
 def test_l1_a_method_of_a_class_may_ask_for_more(browser, make_user, sign_in):

@@ -147,6 +147,22 @@ def test_b2_an_unverified_address_is_confirmed_first(app, client, make_user, beg
 
 
 @every_producer
+def test_j2_an_address_outside_the_allow_list_is_refused_at_the_last_step(
+    app, client, make_user, begin, name, audit_rows
+):
+    person = person_for(name, make_user)
+    finish = begin(name, person)
+    before = live_sessions(person).count("active")
+    elsewhere = {"end_user": {"allow_networks": ["192.0.2.0/24"]}}
+    with changed(app, AuthSettings, IAM_SESSION_POLICIES=elsewhere):
+        answer = finish()
+        assert where(client, answer) in {None, "/auth/login"}
+        assert not is_signed_in(client)
+    assert live_sessions(person).count("active") == before
+    assert {row.subject_id for row in audit_rows("IP_REFUSED")} == {person.id}
+
+
+@every_producer
 def test_j2_a_new_device_is_confirmed_where_the_policy_says_so(app, client, make_user, begin, name):
     person = person_for(name, make_user)
     finish = begin(name, person)

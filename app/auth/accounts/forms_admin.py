@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from zoneinfo import available_timezones
 
-from wtforms import SelectField, SelectMultipleField, StringField
+from wtforms import DateField, SelectField, SelectMultipleField, StringField, ValidationError
 from wtforms.validators import InputRequired, Length, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
+from ...authz.grants import Grants
 from ...core.errors import IAMError
 from ...core.i18n import LANGUAGES, _
 from ...core.i18n import lazy as _l
 from ..forms import IAMForm
 from ..settings import ACTOR_TYPES
 from . import services_directory
+from .services_reach import may_make, reach_of
+
+_LAST_YEAR = 2999
 
 ACTOR_TYPE_LABELS = {
     "end_user": _l("Person"),
@@ -40,20 +44,21 @@ class UserEditForm(IAMForm):
     parent_id = SelectField(_l("Organization"), [Optional()])
     actor_type = SelectField(_l("Kind of account"), [InputRequired()])
 
-    def offer_choices(self) -> None:
-        """Fill in what may be chosen."""
+    def offer_choices(self, permission: str, grants: Grants) -> None:
+        """Fill in what a person with `grants` may choose under `permission`."""
+        reach = reach_of(grants, permission)
         self.language.choices = [("", _("Same as the browser")), *LANGUAGES.items()]
         self.timezone.choices = [
             ("", "UTC"),
             *((name, name) for name in sorted(available_timezones())),
         ]
-        organizations = services_directory.list_organizations()
-        self.parent_id.choices = [
-            ("", _("None")),
-            *((str(row.id), row.name) for row in organizations),
-        ]
+        none = [("", _("None"))] if reach.has(None) else []
+        places = services_directory.list_organizations(reach)
+        self.parent_id.choices = [*none, *((str(row.id), row.name) for row in places)]
         self.actor_type.choices = [
-            (name, ACTOR_TYPE_LABELS.get(name, name)) for name in ACTOR_TYPES
+            (name, ACTOR_TYPE_LABELS.get(name, name))
+            for name in ACTOR_TYPES
+            if may_make(name, grants, permission)
         ]
 
 
@@ -78,9 +83,17 @@ class ReasonForm(IAMForm):
 
 
 class RoleForm(IAMForm):
-    """A role to give."""
+    """A role to give: over what, and until when."""
 
     role = SelectField(_l("Role"), [InputRequired(_l("Choose a role."))])
+    scope = SelectField(_l("Over"), [Optional()])
+    organization_id = SelectField(_l("Organization"), [Optional()])
+    expires_at = DateField(_l("Last day"), [Optional()])
+
+    def validate_expires_at(self, field: DateField) -> None:
+        """Refuse a day that no calendar of ours reaches. Raises ValidationError."""
+        if field.data and field.data.year > _LAST_YEAR:
+            raise ValidationError(_("Choose an earlier day, or none."))
 
 
 def show(form: IAMForm, refusal: IAMError) -> None:

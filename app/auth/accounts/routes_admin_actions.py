@@ -18,15 +18,15 @@ from ...core.db import transaction
 from ...core.errors import BadRequest, Conflict, Forbidden, InvalidInput, NotFound
 from ...core.i18n import _
 from ...core.i18n import lazy as _l
-from ...core.ids import parse_id
 from ..forms import IAMForm
 from ..models import IAMUserAccount
-from ..security import requires_permission, requires_step_up
+from ..security import requires_permission_somewhere, requires_step_up
 from ..sessions import services_session_admin
 from ..web.current import current_user, request_actor
 from ..web.pages import redirect_to, render
 from . import services_accounts
 from .admin_pages import admin_bp as bp
+from .admin_pages import person
 from .forms_admin import ReasonForm, show
 
 MOST_AT_ONCE = 100
@@ -41,6 +41,7 @@ class Act:
     label: Any
     done: Any
     run: Callable[..., Any]
+    permission: str
     kind: str = "danger"
 
 
@@ -51,6 +52,7 @@ SUSPEND = Act(
     _l("Suspend"),
     _l("The account is suspended and signed out everywhere."),
     services_accounts.suspend,
+    "user:suspend",
 )  # fmt: skip
 REACTIVATE = Act(
     _l("Reactivate %(name)s?"),
@@ -58,6 +60,7 @@ REACTIVATE = Act(
     _l("Reactivate"),
     _l("The account is active again."),
     services_accounts.reactivate,
+    "user:suspend",
     kind="primary",
 )
 DISABLE = Act(
@@ -67,6 +70,7 @@ DISABLE = Act(
     _l("Disable"),
     _l("The account is disabled and signed out everywhere."),
     services_accounts.disable,
+    "user:suspend",
 )  # fmt: skip
 DELETE = Act(
     _l("Delete %(name)s?"),
@@ -75,6 +79,7 @@ DELETE = Act(
     _l("Delete for good"),
     _l("The account is erased."),
     services_accounts.delete_user,
+    "user:delete",
 )  # fmt: skip
 RESET_FACTORS = Act(
     _l("Reset the second factors of %(name)s?"),
@@ -83,12 +88,13 @@ RESET_FACTORS = Act(
     _l("Reset factors"),
     _l("The second factors are removed."),
     services_accounts.reset_factors,
+    "user:reset_factors",
 )  # fmt: skip
 BULK = {"suspend": SUSPEND, "reactivate": REACTIVATE}
 
 
 @bp.route("/users/<user_id>/suspend", methods=["GET", "POST"])
-@requires_permission("admin:access", "user:suspend")
+@requires_permission_somewhere("admin:access", "user:suspend")
 @requires_step_up("admin.users")
 def user_suspend(user_id: str) -> BaseResponse:
     """Suspend an account."""
@@ -96,7 +102,7 @@ def user_suspend(user_id: str) -> BaseResponse:
 
 
 @bp.route("/users/<user_id>/reactivate", methods=["GET", "POST"])
-@requires_permission("admin:access", "user:suspend")
+@requires_permission_somewhere("admin:access", "user:suspend")
 @requires_step_up("admin.users")
 def user_reactivate(user_id: str) -> BaseResponse:
     """Reactivate an account."""
@@ -104,7 +110,7 @@ def user_reactivate(user_id: str) -> BaseResponse:
 
 
 @bp.route("/users/<user_id>/disable", methods=["GET", "POST"])
-@requires_permission("admin:access", "user:suspend")
+@requires_permission_somewhere("admin:access", "user:suspend")
 @requires_step_up("admin.users")
 def user_disable(user_id: str) -> BaseResponse:
     """Disable an account."""
@@ -112,7 +118,7 @@ def user_disable(user_id: str) -> BaseResponse:
 
 
 @bp.route("/users/<user_id>/delete", methods=["GET", "POST"])
-@requires_permission("admin:access", "user:delete")
+@requires_permission_somewhere("admin:access", "user:delete")
 @requires_step_up("admin.users")
 def user_delete(user_id: str) -> BaseResponse:
     """Erase an account."""
@@ -120,7 +126,7 @@ def user_delete(user_id: str) -> BaseResponse:
 
 
 @bp.route("/users/<user_id>/reset-factors", methods=["GET", "POST"])
-@requires_permission("admin:access", "user:reset_factors")
+@requires_permission_somewhere("admin:access", "user:reset_factors")
 @requires_step_up("admin.users")
 def user_reset_factors(user_id: str) -> BaseResponse:
     """Remove a person's second factors."""
@@ -128,13 +134,13 @@ def user_reset_factors(user_id: str) -> BaseResponse:
 
 
 @bp.post("/users/<user_id>/password-link")
-@requires_permission("admin:access", "user:reset_password")
+@requires_permission_somewhere("admin:access", "user:reset_password")
 @requires_step_up("admin.users")
 def user_password_link(user_id: str) -> BaseResponse:
     """Send a person the link to set a password; its text is never shown here."""
     with transaction():
         services_accounts.send_password_link(
-            services_accounts.get_user(parse_id(user_id)),
+            person(user_id, "user:reset_password"),
             actor_grants=current_user.grants,
             actor=request_actor(),
         )
@@ -143,30 +149,32 @@ def user_password_link(user_id: str) -> BaseResponse:
 
 
 @bp.post("/users/<user_id>/sessions/end")
-@requires_permission("admin:access", "session:revoke")
+@requires_permission_somewhere("admin:access", "session:revoke")
 def user_sessions_end(user_id: str) -> BaseResponse:
     """Sign a person out everywhere."""
     with transaction():
         ended = services_session_admin.end_all(
-            parse_id(user_id), actor_grants=current_user.grants, actor=request_actor()
+            person(user_id, "session:revoke").id,
+            actor_grants=current_user.grants,
+            actor=request_actor(),
         )
     flash(_("Sessions ended: %(count)s.", count=ended), "ok")
     return redirect_to("iam_admin.user", user_id=user_id)
 
 
 @bp.route("/users/bulk", methods=["GET", "POST"])
-@requires_permission("admin:access", "user:suspend")
+@requires_permission_somewhere("admin:access", "user:suspend")
 @requires_step_up("admin.users")
 def users_bulk() -> BaseResponse:
     """Suspend or reactivate several accounts, each on its own: one refusal stops no other."""
     act = BULK.get(request.values.get("action", ""))
-    ids = [parse_id(text) for text in dict.fromkeys(request.values.getlist("ids"))]
+    ids = list(dict.fromkeys(request.values.getlist("ids")))
     if act is None or len(ids) > MOST_AT_ONCE:
         raise BadRequest(_("Choose an action and at most 100 accounts"), code="admin.bulk")
     if not ids:
         flash(_("Choose at least one account."), "warn")
         return redirect_to("iam_admin.users")
-    found = [services_accounts.get_user(user_id) for user_id in ids]
+    found = [person(user_id, act.permission) for user_id in ids]
     form = ReasonForm()
     if request.method != "POST" or not form.validate():
         return _bulk_page(act, found, form, 422 if request.method == "POST" else 200)
@@ -180,7 +188,7 @@ def users_bulk() -> BaseResponse:
 
 
 def _ask_or_do(act: Act, user_id: str) -> BaseResponse:
-    user = services_accounts.get_user(parse_id(user_id))
+    user = person(user_id, act.permission)
     form = ReasonForm()
     if request.method != "POST":
         return _confirm_page(act, user, form, 200)
@@ -190,8 +198,7 @@ def _ask_or_do(act: Act, user_id: str) -> BaseResponse:
         _do(act, user.id, form.reason.data or "")
     except (InvalidInput, Conflict) as refusal:
         show(form, refusal)
-        again = services_accounts.get_user(parse_id(user_id))
-        return _confirm_page(act, again, form, refusal.status)
+        return _confirm_page(act, person(user_id, act.permission), form, refusal.status)
     flash(str(act.done), "ok")
     return redirect_to("iam_admin.user", user_id=user_id)
 

@@ -90,7 +90,7 @@ def suspend(
 
     Raises OwnAccount, LastAdministrator, Forbidden, AccountState, InvalidInput.
     """
-    reason = _begin(user, SUSPENDABLE, reason, actor_grants, actor)
+    reason = _begin(user, SUSPENDABLE, reason, "user:suspend", actor_grants, actor)
     _change_status(user, SUSPENDED, events.USER_SUSPENDED, reason, actor)
     if user.email:
         with speaking(user.language):
@@ -107,7 +107,7 @@ def reactivate(
 
     Raises OwnAccount, Forbidden, AccountState, InvalidInput.
     """
-    reason = _begin(user, REVIVABLE, reason, actor_grants, actor, takes_away=False)
+    reason = _begin(user, REVIVABLE, reason, "user:suspend", actor_grants, actor, takes_away=False)
     target = ACTIVE if user.password_hash else INVITED
     _change_status(user, target, events.USER_REACTIVATED, reason, actor)
 
@@ -119,7 +119,7 @@ def disable(
 
     Raises OwnAccount, LastAdministrator, Forbidden, AccountState, InvalidInput.
     """
-    reason = _begin(user, DISABLEABLE, reason, actor_grants, actor)
+    reason = _begin(user, DISABLEABLE, reason, "user:suspend", actor_grants, actor)
     _change_status(user, DISABLED, events.USER_DISABLED, reason, actor)
 
 
@@ -131,7 +131,7 @@ def delete_user(
     The row stays because the audit trail names its id. Raises OwnAccount,
     LastAdministrator, Forbidden, AccountState, InvalidInput.
     """
-    reason = _begin(user, DELETABLE, reason, actor_grants, actor)
+    reason = _begin(user, DELETABLE, reason, "user:delete", actor_grants, actor)
     before = user.status
     services_sessions.revoke_all(user.id, "account_deleted", actor=actor)
     services_rbac.bump_user(user.id)
@@ -159,7 +159,9 @@ def reset_factors(
     Their sessions end and they are told. Raises OwnAccount (own factors are removed
     under /account), Forbidden, AccountState, InvalidInput.
     """
-    reason = _begin(user, DELETABLE, reason, actor_grants, actor, takes_away=False)
+    reason = _begin(
+        user, DELETABLE, reason, "user:reset_factors", actor_grants, actor, takes_away=False
+    )
     record(events.USER_FACTORS_RESET, resource=user, actor=actor, reason=reason)
     services_mfa_changes.reset_factors(user, actor=actor)
     user.updated_at = clock.now()
@@ -172,6 +174,9 @@ def send_password_link(user: IAMUserAccount, *, actor_grants: Grants | None, act
     """
     services_rbac.guard_outranks(user.id, actor_grants=actor_grants, actor=actor)
     session().refresh(user, with_for_update=True)
+    services_rbac.guard_reach(
+        "user:reset_password", user.parent_id, actor_grants=actor_grants, actor=actor
+    )
     tenant = services_sessions.tenant_of(user)
     if not user.email or not may_set_password(user.status, tenant.status):
         raise AccountState(_("This account cannot be sent a link now"))
@@ -187,6 +192,7 @@ def _begin(
     user: IAMUserAccount,
     allowed: frozenset[str],
     reason: str,
+    permission: str,
     actor_grants: Grants | None,
     actor: Actor,
     *,
@@ -209,6 +215,7 @@ def _begin(
     if takes_away:
         services_rbac.guard_last_admin(user.id, actor)
     session().refresh(user, with_for_update=True)
+    services_rbac.guard_reach(permission, user.parent_id, actor_grants=actor_grants, actor=actor)
     if user.status not in allowed:
         raise AccountState
     return text

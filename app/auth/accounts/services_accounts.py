@@ -15,10 +15,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from ...audit import events
-from ...audit.services_audit import record
+from ...audit.services_audit import DENIED, record
 from ...authz import services_rbac
-from ...authz.catalogue import SUPER_ADMIN
-from ...authz.errors import OwnRights, RightsExceeded
+from ...authz.errors import OwnRights
 from ...authz.grants import Grants
 from ...core import clock, signals
 from ...core.actor import Actor
@@ -28,7 +27,6 @@ from ...core.i18n import _, speaking
 from ...core.ids import new_id
 from ...core.runtime import state
 from ...notify import messages_sign_in as messages
-from ...tenancy.models import IAMOrganization
 from ..identity import canonical_email, canonical_username, check_username, mask_email, mask_phone
 from ..liveness import ACTIVE, ERASED, INVITED
 from ..models import IAMUserAccount
@@ -54,9 +52,11 @@ from .services_directory import (
     extras,
     find_by_login,
     get_user,
+    grantable_scopes,
     list_factors,
     list_users,
 )
+from .services_reach import check_place_and_kind
 
 ADMIN_FIELDS = (*PROFILE_FIELDS, "username", "email", "phone_number", "parent_id", "actor_type")
 _RIGHTS_FIELDS = ("parent_id", "actor_type")
@@ -109,7 +109,7 @@ def create_user(  # noqa: PLR0913 - one keyword for each column that may be give
     values["username"] = check_username(name, email=values["email"])
     if values["email"] is None and invite:
         raise InvalidInput(_("An e-mail address is needed to invite somebody"), field="email")
-    _check_rights_fields(values, "user:create", actor_grants, actor)
+    check_place_and_kind(values, "user:create", actor_grants, actor)
     status = status or (ACTIVE if password_hash else INVITED)
     user = _insert(values, password_hash, email_verified, status)
     record(events.USER_CREATED, resource=user, actor=actor, actor_type=user.actor_type)
@@ -133,6 +133,7 @@ def update_user(
     _refuse_others(values, ADMIN_FIELDS)
     services_rbac.guard_outranks(user.id, actor_grants=actor_grants, actor=actor)
     session().refresh(user, with_for_update=True)
+    services_rbac.guard_reach("user:update", user.parent_id, actor_grants=actor_grants, actor=actor)
     if user.status == ERASED:
         raise AccountState
     wanted = clean_fields({key: value for key, value in values.items() if key != "username"})
@@ -170,6 +171,7 @@ def store_proved(
     _refuse_others(values, _CONTACT_FIELDS)
     session().refresh(user, with_for_update=True)
     if user.status == ERASED:
+        _record_refused(user, AccountState.code, "account_status", actor)
         raise AccountState
     wanted = clean_fields(values)
     _settle_username(user, {}, wanted)
@@ -282,6 +284,17 @@ def _settle_username(
         wanted["username"] = check_username(email, email=email)
 
 
+def _record_refused(user: IAMUserAccount, code: str, reason: str, actor: Actor) -> None:
+    record(
+        events.ACCOUNT_CHANGE_REFUSED,
+        resource=user,
+        status=DENIED,
+        error=code,
+        actor=actor,
+        reason=reason,
+    )
+
+
 def _guard_rights_change(
     user: IAMUserAccount, changed: dict[str, Any], actor_grants: Grants | None, actor: Actor
 ) -> None:
@@ -289,35 +302,24 @@ def _guard_rights_change(
     if not fields:
         return
     if actor.user_id == user.id:
+        _record_refused(user, OwnRights.code, "own_rights", actor)
         raise OwnRights
-    _check_rights_fields(fields, "user:update", actor_grants, actor)
-
-
-def _check_rights_fields(
-    values: Mapping[str, Any], permission: str, actor_grants: Grants | None, actor: Actor
-) -> None:
-    parent_id = values.get("parent_id")
-    if parent_id is not None:
-        query = select(IAMOrganization.id).where(IAMOrganization.id == parent_id)
-        if session().scalar(query) is None:
-            raise InvalidInput(_("Choose an organization from the list"), field="parent_id")
-    if actor_grants is None and actor.kind == "system":
-        return
-    held = actor_grants or Grants()
-    reach = held.organizations_for(permission)
-    if reach is not None and parent_id not in reach:
-        raise RightsExceeded
-    if values.get("actor_type") == SUPER_ADMIN and not held.has_role(SUPER_ADMIN):
-        raise RightsExceeded
+    check_place_and_kind(fields, "user:update", actor_grants, actor)
+    if "parent_id" in fields:  # rights by organization go along, and may grow on the way (AT-393)
+        services_rbac.guard_outranks(
+            user.id, moved_to=fields["parent_id"], actor_grants=actor_grants, actor=actor
+        )
 
 
 def _assign(user: IAMUserAccount, name: str, actor_grants: Grants | None, actor: Actor) -> None:
     role = services_rbac.find_role(name)
     if role is None:
         raise InvalidInput(_("Choose roles from the list"), field="roles")
-    services_rbac.assign_role(
-        user, role, scope=default_scope(role.name), actor_grants=actor_grants, actor=actor
-    )
+    scope = default_scope(role.name)
+    if actor_grants is not None:  # who reaches organizations only gives it there
+        offered = dict(grantable_scopes(actor_grants, user.parent_id))
+        scope = next((item for item in offered.get(role, [])), scope)
+    services_rbac.assign_role(user, role, scope=scope, actor_grants=actor_grants, actor=actor)
 
 
 def _refuse_taken(user: IAMUserAccount) -> None:

@@ -20,7 +20,6 @@ from ...core.db import end_read, session, transaction
 from ...core.i18n import speaking
 from ...notify import messages_sign_in
 from ...risk import services_devices, services_limits
-from ...risk.services_limits import Bucket
 from .. import liveness
 from ..errors import LinkInvalid
 from ..liveness import may_set_password
@@ -83,7 +82,7 @@ def redeem(token: str, *, actor: Actor) -> str:
     Raises LinkInvalid, TooManyAttempts; IdentityTaken where the address is another
     account's by now.
     """
-    services_limits.charge_all([Bucket("link", services_limits.network_of(actor.ip))])
+    services_limits.charge_address("link", actor=actor)
     find(token)
     end_read()
     unknown = hashing.current().hash(rng.token())

@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import aliased
 
 from ...authz import services_grants, services_rbac
-from ...authz.catalogue import SUPER_ADMIN
-from ...authz.grants import GLOBAL, TENANT, Grants
+from ...authz.catalogue import ADMINISTRATORS, SUPER_ADMIN
+from ...authz.grants import GLOBAL, ORGANIZATION, OWN, TEAM, TENANT, Grants
 from ...authz.hierarchy import lineage, role_rights
 from ...authz.models import IAMRole, IAMUserRole
 from ...core import clock
@@ -30,6 +30,7 @@ from ..identity import canonical_email, canonical_username, is_lookup_safe
 from ..liveness import ACTIVE, ERASED, STATUSES
 from ..models import IAMMfaMethod, IAMRecoveryRequest, IAMUserAccount
 from ..recovery import services_recovery_rows
+from .services_reach import EVERYBODY, Reach
 
 NEWEST, OLDEST, NAME, NAME_DESC = "newest", "oldest", "name", "-name"
 SORTS = (NEWEST, OLDEST, NAME, NAME_DESC)
@@ -92,65 +93,106 @@ def list_users(
     *,
     status: str = "",
     role: str = "",
+    organization: UUID | None = None,
     sort: str = NEWEST,
     cursor: str | None = None,
     size: int = 25,
+    reach: Reach = EVERYBODY,
 ) -> Page[IAMUserAccount]:
-    """Return a page of accounts; erased ones only where asked for.
+    """Return a page of the accounts within reach; erased ones only where asked for.
 
-    `q` matches the beginning of username, e-mail and each word of the names. An
-    unknown status, role or sort is no error: it finds nothing, or sorts as usual.
+    `organization` keeps its people and those of whatever lies below it. `q` matches the
+    beginning of username, e-mail and each word of the names. An unknown status, role or
+    sort is no error: it finds nothing, or sorts as usual.
     Raises BadRequest for a cursor that is none.
     """
-    statement = select(_U).where(*_filters(q, status, role))
+    statement = select(_U).where(*_filters(q, status, role), *reach.accounts())
+    if organization is not None:
+        below = services_grants.organizations_below({organization})[organization]
+        statement = statement.where(*Reach(below).accounts())
     if sort in {OLDEST, NAME, NAME_DESC}:
         return _sorted_page(statement, sort, cursor, size)
     return page_by_id(session(), statement, _U.id, cursor=cursor, size=size)
 
 
-def count_by_status() -> dict[str, int]:
+def count_by_status(reach: Reach = EVERYBODY) -> dict[str, int]:
     """Return how many accounts have each status; one query."""
-    rows = session().execute(select(_U.status, func.count(_U.id)).group_by(_U.status))
+    query = select(_U.status, func.count(_U.id)).where(*reach.accounts()).group_by(_U.status)
+    rows = session().execute(query)
     return dict.fromkeys(STATUSES, 0) | {row[0]: row[1] for row in rows}
 
 
-def count_factors() -> dict[str, int]:
+def count_factors(reach: Reach = EVERYBODY) -> dict[str, int]:
     """Return how many accounts use each kind of confirmed factor; one query."""
     rows = session().execute(
         select(IAMMfaMethod.method, func.count(IAMMfaMethod.user_id.distinct()))
-        .where(IAMMfaMethod.confirmed_at.is_not(None))
+        .where(IAMMfaMethod.confirmed_at.is_not(None), *reach.owned_by(IAMMfaMethod.user_id))
         .group_by(IAMMfaMethod.method)
     )
     return {row[0]: row[1] for row in rows}
 
 
-def count_protected() -> int:
+def count_protected(reach: Reach = EVERYBODY) -> int:
     """Return how many accounts have a confirmed second factor; one query."""
     query = select(func.count(IAMMfaMethod.user_id.distinct())).where(
-        IAMMfaMethod.confirmed_at.is_not(None)
+        IAMMfaMethod.confirmed_at.is_not(None), *reach.owned_by(IAMMfaMethod.user_id)
     )
     return session().scalar(query) or 0
 
 
-def count_undecided() -> int:
+def count_undecided(reach: Reach = EVERYBODY) -> int:
     """Return how many recovery requests wait for an administrator's decision; one query."""
     waiting = (_R.status == services_recovery_rows.APPROVAL, _R.expires_at > clock.now())
-    return session().scalar(select(func.count(_R.id)).where(*waiting)) or 0
+    query = select(func.count(_R.id)).where(*waiting, *reach.owned_by(_R.user_id))
+    return session().scalar(query) or 0
 
 
 def grantable_roles(grants: Grants, parent_id: UUID | None = None) -> list[IAMRole]:
-    """Return the roles that somebody with `grants` may give to a person of an organization."""
+    """Return the roles that somebody may give to a person of an organization, as is usual."""
+    return [
+        role
+        for role, scopes in grantable_scopes(grants, parent_id)
+        if default_scope(role.name) in scopes
+    ]
+
+
+def grantable_scopes(
+    grants: Grants, parent_id: UUID | None = None
+) -> list[tuple[IAMRole, list[str]]]:
+    """Return the roles that somebody may give to a person of an organization, with the scopes.
+
+    The widest comes first. What one of the giver's organizations would bound is
+    decided where it is given.
+    """
     tree = services_grants.role_tree()
     held = services_grants.role_permissions(tree)
+    places = sorted(grants.organizations_for("role:assign") or ())
+    bound = parent_id or (places[0] if places else None)  # a new account's is not chosen yet
     offered = []
     for role in services_rbac.list_roles():
         names = {node.name for node in lineage(tree, role.id)}
         if not services_rbac.holds_names(grants, names):
             continue
-        rights = role_rights(tree, held, role.id, scope=default_scope(role.name))
-        if all(grants.covers(right, target_parent_id=parent_id) for right in rights):
-            offered.append(role)
+        scopes = [
+            scope
+            for scope in _scopes_of(names)
+            if all(
+                grants.covers(right, target_parent_id=bound)
+                for right in role_rights(tree, held, role.id, scope=scope)
+            )
+        ]
+        if scopes:
+            offered.append((role, scopes))
     return offered
+
+
+def _scopes_of(names: set[str]) -> tuple[str, ...]:
+    # Only who reaches the platform holds anything there; an administrator holds the whole.
+    if SUPER_ADMIN in names:
+        return (GLOBAL, TENANT)
+    if not names.isdisjoint(ADMINISTRATORS):
+        return (TENANT,)
+    return (TENANT, ORGANIZATION, TEAM, OWN)
 
 
 def default_scope(role_name: str) -> str:
@@ -183,11 +225,11 @@ def extras(user_ids: Iterable[UUID]) -> UserExtras:
     return UserExtras(dict(roles), dict(factors))
 
 
-def list_organizations() -> list[IAMOrganization]:
-    """Return the active organizations of the tenant by name, to choose from."""
+def list_organizations(reach: Reach = EVERYBODY) -> list[IAMOrganization]:
+    """Return the active organizations within reach by name, to choose from."""
     statement = (
         select(IAMOrganization)
-        .where(IAMOrganization.status == ACTIVE)
+        .where(IAMOrganization.status == ACTIVE, *reach.places())
         .order_by(IAMOrganization.name, IAMOrganization.id)
         .limit(500)
     )

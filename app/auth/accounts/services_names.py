@@ -9,12 +9,14 @@ from sqlalchemy import select
 
 from ...core.db import session
 from ..models import IAMUserAccount
+from .services_reach import EVERYBODY, Reach
 
 
-def names_of(user_ids: Iterable[UUID | None]) -> dict[UUID, str]:
-    """Return the name to show for each id that is an account of this tenant; one query."""
+def names_of(user_ids: Iterable[UUID | None], reach: Reach = EVERYBODY) -> dict[UUID, str]:
+    """Return the name to show for each id that is an account within reach; one query."""
     wanted = {user_id for user_id in user_ids if user_id}
     if not wanted:
         return {}
-    found = session().scalars(select(IAMUserAccount).where(IAMUserAccount.id.in_(wanted)))
+    query = select(IAMUserAccount).where(IAMUserAccount.id.in_(wanted), *reach.accounts())
+    found = session().scalars(query)
     return {account.id: account.label for account in found}

@@ -15,6 +15,7 @@ from ...core.i18n import _, speaking
 from ...notify import messages, messages_devices, services_outbox
 from ...notify.messages import Message
 from ...risk import services_devices
+from ...tenancy.services_settings import effective
 from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMUserAccount
 from ..settings import AuthSettings
@@ -91,7 +92,7 @@ def send(user: IAMUserAccount, message: Message, *, bounded: bool = False, actor
 
 def brand() -> str:
     """Return the name under which messages are sent."""
-    return AuthSettings.current().IAM_BRAND_NAME
+    return effective(AuthSettings).IAM_BRAND_NAME
 
 
 def _about_device(

@@ -10,9 +10,13 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from ...audit import events
+from ...audit.services_audit import DENIED, record
+from ...core.actor import Actor
 from ...core.db import session
 from ...core.errors import Conflict
 from ...core.i18n import _
+from ...tenancy.services_settings import effective
 from ..mfa.services_factors import WEBAUTHN
 from ..mfa.settings_mfa import MfaSettings
 from ..models import (
@@ -45,7 +49,11 @@ def ways_in(
 
 
 def guard_last(
-    user: IAMUserAccount, *, identity_id: UUID | None = None, method_id: UUID | None = None
+    user: IAMUserAccount,
+    *,
+    identity_id: UUID | None = None,
+    method_id: UUID | None = None,
+    actor: Actor,
 ) -> None:
     """Refuse to take the last way in; the caller holds the account. Raises Conflict.
 
@@ -55,6 +63,14 @@ def guard_last(
     if ways_in(user, identity_id=identity_id, method_id=method_id):
         return
     if identity_id is not None or ways_in(user):
+        record(
+            events.ACCOUNT_CHANGE_REFUSED,
+            resource=user,
+            status=DENIED,
+            error="account.last_way_in",
+            actor=actor,
+            reason="last_way_in",
+        )
         raise Conflict(
             _("This is your only way to sign in. Add another one before you remove it"),
             code="account.last_way_in",
@@ -63,7 +79,7 @@ def guard_last(
 
 def _has_passkey(user_id: UUID, but: UUID | None) -> bool:
     # Only what is sure to sign in alone: discoverable, and with PIN or biometrics.
-    if WEBAUTHN not in MfaSettings.current().MFA_METHODS:
+    if WEBAUTHN not in effective(MfaSettings).MFA_METHODS:
         return False
     key, factor = IAMWebauthnCredential, IAMMfaMethod
     query = (

@@ -17,6 +17,7 @@ from ...core.actor import Actor
 from ...core.errors import NotAuthenticated, NotFound
 from ...core.i18n import _
 from ...notify.models import DEAD, EXPIRED
+from ...tenancy.services_settings import effective
 from .. import services_mfa
 from ..factors import AAL1, AAL2
 from ..models import IAMUserAccount
@@ -208,7 +209,7 @@ def recovery_codes_page(
 
 def recovery_text(codes: list[str], username: str) -> str:
     """Return the file people download."""
-    settings, host = AuthSettings.current(), public_host()
+    settings, host = effective(AuthSettings), public_host()
     head = _("Recovery codes for %(name)s", name=username)
     where = f"{settings.IAM_BRAND_NAME}{f' ({host})' if host else ''}"
     return "\n".join([where, head, _("Each code works once."), "", *codes, ""])

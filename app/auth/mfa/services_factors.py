@@ -18,6 +18,7 @@ from ...core.errors import NotFound
 from ...core.i18n import _
 from ...core.ids import parse_id
 from ...core.scoping import current_tenant_id
+from ...tenancy.services_settings import effective
 from ..factors import AAL1, AAL2, AAL3, Factor, factors
 from ..factors.recovery_code import RecoveryCode
 from ..factors.webauthn import Webauthn
@@ -106,7 +107,7 @@ def step_up_level(user_id: UUID, least: str) -> str:
 
 def assurance_of(name: str) -> str:
     """Return the level that a password and this factor reach together."""
-    settings = MfaSettings.current()
+    settings = effective(MfaSettings)
     if name not in factors() or name not in settings.MFA_METHODS:
         return AAL1
     if name == EMAIL_OTP and settings.MFA_EMAIL_COUNTS_AS_MFA:
@@ -240,7 +241,7 @@ def _first(way: Way) -> Way:
 
 
 def _may_enrol(name: str) -> bool:
-    return name != RECOVERY and name in MfaSettings.current().MFA_METHODS
+    return name != RECOVERY and name in effective(MfaSettings).MFA_METHODS
 
 
 def _offer(factor: Factor) -> Offer:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import delete
 
 from ...audit import events
-from ...audit.services_audit import record
+from ...audit.services_audit import DENIED, record
 from ...authz import services_rbac
 from ...core import clock, signals
 from ...core.actor import Actor
@@ -64,11 +64,19 @@ def remove(user: IAMUserAccount, method_id: UUID | None, *, policy: str, actor: 
     row = find_method(user, method_id)
     rest = [item for item in active_methods(user) if item.id != row.id]
     if policy == REQUIRED and not any(reaches(assurance_of(item.method), AAL2) for item in rest):
+        record(
+            events.ACCOUNT_CHANGE_REFUSED,
+            resource=user,
+            status=DENIED,
+            error="mfa.last_factor",
+            actor=actor,
+            reason="last_factor",
+        )
         raise Conflict(
             _("A second step is required. Add another one before you remove this"),
             code="mfa.last_factor",
         )
-    services_ways_in.guard_last(user, method_id=row.id)
+    services_ways_in.guard_last(user, method_id=row.id, actor=actor)
     method, name = row.method, row.name
     _drop_key(row.id)
     session().delete(row)

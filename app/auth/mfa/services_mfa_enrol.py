@@ -27,6 +27,7 @@ from ...notify import messages
 from ...notify.messages import EMAIL
 from ...notify.services_caps import check_send_caps
 from ...risk import services_devices
+from ...tenancy.services_settings import effective
 from ..accounts import services_notices
 from ..errors import CodeInvalid
 from ..factors import AAL2, ENROL, Attempt, factors
@@ -133,7 +134,7 @@ def totp_setup(user: IAMUserAccount, row: IAMMfaMethod, *, session_id: UUID | No
     if row.confirmed_at is not None or row.secret is None:
         raise NotFound
     secret = keyring().decrypt(row.secret, secret_context(row.id)).decode()
-    issuer = MfaSettings.current().MFA_ISSUER or AuthSettings.current().IAM_BRAND_NAME
+    issuer = MfaSettings.current().MFA_ISSUER or effective(AuthSettings).IAM_BRAND_NAME
     account = user.email or user.username
     uri = provisioning_uri(secret, account=account, issuer=issuer)
     return TotpSetup(row.id, secret, uri, issuer, account)
@@ -263,7 +264,7 @@ def check_allowed(user: IAMUserAccount, method: str) -> None:
     """
     if method == RECOVERY or method not in factors():
         raise NotFound
-    if method not in MfaSettings.current().MFA_METHODS:
+    if method not in effective(MfaSettings).MFA_METHODS:
         raise Forbidden(_("This kind of second step is not allowed here"), code="mfa.not_allowed")
     if user.email and not user.email_verified:
         # Else somebody could fence in an address that is not theirs (AT-050).

@@ -21,6 +21,7 @@ from ...core.errors import NotFound
 from ...core.i18n import speaking
 from ...core.ids import new_id
 from ...notify import messages
+from ...tenancy.services_settings import effective
 from ..accounts import services_notices
 from ..factors.recovery_code import digest, new_code, new_key
 from ..models import IAMRecoveryCode, IAMUserAccount
@@ -66,7 +67,7 @@ def create(user: IAMUserAccount, *, notify: bool = True, actor: Actor) -> list[s
 
 def create_first(user: IAMUserAccount, *, actor: Actor) -> list[str]:
     """Return a first set of codes, or nothing where the person has some or they are not allowed."""
-    if RECOVERY not in MfaSettings.current().MFA_METHODS or left(user.id) is not None:
+    if RECOVERY not in effective(MfaSettings).MFA_METHODS or left(user.id) is not None:
         return []
     return create(user, notify=False, actor=actor)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from ...core.checks import Finding
-from ...core.settings import CommaList, Section, setting
+from ...core.settings import AT_MOST, ONLY_OFF, WITHIN, CommaList, Section, setting
 
 METHODS = ("webauthn", "totp", "whatsapp_otp", "sms_otp", "email_otp", "recovery_code")
 
@@ -24,21 +24,33 @@ class MfaSettings(Section):
         METHODS,
         "Second factors that people may enrol and that count; one left out and already "
         "enrolled is still asked for at sign-in, but no longer counts as MFA.",
+        per_tenant=True,
+        floor=WITHIN,
     )
     MFA_DEFAULT_POLICY: Literal["off", "optional", "required"] = setting(
-        "optional", "Second factor for everybody: `off`, `optional` or `required`."
+        "optional",
+        "Second factor for everybody: `off`, `optional` or `required`.",
+        per_tenant=True,
+        floor=("off", "optional", "required"),
     )
     MFA_REQUIRED_ACTOR_TYPES: CommaList = setting(
         ("super_admin", "partner_admin", "client_admin", "tenant_admin"),
         "Actor types that need a second factor; roles may ask for one too.",
     )
     MFA_GRACE_DAYS: int = setting(
-        0, "Days in which somebody who needs a factor may still put enrolment off.", ge=0, le=90
+        0,
+        "Days in which somebody who needs a factor may still put enrolment off.",
+        per_tenant=True,
+        floor=AT_MOST,
+        ge=0,
+        le=90,
     )
     MFA_EMAIL_COUNTS_AS_MFA: bool = setting(
         False,
         "Let e-mail codes count as a full second factor. NIST SP 800-63B-4 3.1.3 forbids "
         "e-mail for out-of-band authentication: a mailbox proves no possession of a device.",
+        per_tenant=True,
+        floor=ONLY_OFF,
     )
     MFA_SMS_FALLBACK_TO_EMAIL: bool = setting(
         False, "Send a code by e-mail where SMS or WhatsApp fails for good; it counts as e-mail."
@@ -58,6 +70,11 @@ class MfaSettings(Section):
         60, "Wait before another code goes to the same destination, in seconds.", ge=1, le=600
     )
     MFA_RECOVERY_CODES: int = setting(10, "Recovery codes made at once.", ge=4, le=20)
+
+    def contradiction(self) -> str | None:
+        """Return the list of factors where it leaves none that a required one could be."""
+        strong = set(self.MFA_METHODS) - {"email_otp", "recovery_code"}
+        return None if strong or self.MFA_DEFAULT_POLICY == "off" else "MFA_METHODS"
 
 
 def check(state: Any) -> Iterator[Finding]:

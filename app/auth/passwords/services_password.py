@@ -22,6 +22,7 @@ from ...core.i18n import _
 from ...core.ids import new_id
 from ...risk import services_devices, services_limits
 from ...risk.services_limits import bucket
+from ...tenancy.services_settings import effective
 from ..accounts import services_notices
 from ..errors import InvalidCredentials, PasswordRefused
 from ..models import IAMPasswordHistory, IAMUserAccount
@@ -54,7 +55,7 @@ def policy_for(user: IAMUserAccount) -> PasswordPolicy:
         at=clock.now(),
     )
     always = mfa_policy(grants, user.actor_type) == "required"
-    return _policy(mfa_required=always)
+    return first_policy(mfa_required=always)
 
 
 def policy_hints(policy: PasswordPolicy) -> list[str]:
@@ -73,25 +74,27 @@ def prepare(user: IAMUserAccount, password: str) -> NewPassword:
 
     Raises PasswordRefused with the reasons, Unavailable where hashing is busy.
     """
-    policy = policy_for(user)
+    policy, settings = policy_for(user), effective(PasswordSettings)
     words = _context_words(user)
     old = _recent_hashes(user)
     end_read()
     _check_rules(password, words, policy)
     if any(hashing.current().verify(stored, password).ok for stored in old):
         raise _refused(_("You used this password before. Choose one you have not used here."))
-    checked = _check_breached(password)
+    checked = _check_breached(password, settings)
     return NewPassword(hashing.current().hash(password), checked)
 
 
-def prepare_first(names: Iterable[str], password: str) -> NewPassword:
-    """Check and hash the password of an account that does not exist yet (command line).
+def prepare_first(names: Iterable[str], password: str, *, mfa_required: bool = True) -> NewPassword:
+    """Check and hash the password of an account that does not exist yet.
 
     `names` are words it must not consist of. Raises PasswordRefused.
     """
-    policy = _policy(mfa_required=True)
-    _check_rules(password, [*names, services_notices.brand()], policy)
-    checked = _check_breached(password)
+    policy, settings = first_policy(mfa_required=mfa_required), effective(PasswordSettings)
+    words = [*names, services_notices.brand()]
+    end_read()
+    _check_rules(password, words, policy)
+    checked = _check_breached(password, settings)
     return NewPassword(hashing.current().hash(password), checked)
 
 
@@ -130,7 +133,7 @@ def confirm_password(principal: Principal, password: str, *, actor: Actor) -> No
         # The known device's own count: strangers' failures do not reach it (AT-008).
         bucket("password.absolute", principal.user_id, principal.device_id, actor=actor),
     ]
-    services_limits.charge_all(buckets)
+    services_limits.charge_recorded(buckets, actor=actor)
     ok = hashing.current().verify(stored, password).ok
     with transaction():
         if not ok:
@@ -174,7 +177,7 @@ def store(user: IAMUserAccount, new: NewPassword, actor: Actor) -> None:
         )
     )
     _trim_history(user)
-    if not new.breach_checked and PasswordSettings.current().PASSWORD_BREACH_CHECK:
+    if not new.breach_checked and effective(PasswordSettings).PASSWORD_BREACH_CHECK:
         record(events.PASSWORD_BREACH_CHECK_UNAVAILABLE, resource=user, actor=actor)
     services_notices.password_changed(user, at=at, actor=actor)
     after_commit(lambda: signals.password_changed.send(str(user.id)))
@@ -182,7 +185,7 @@ def store(user: IAMUserAccount, new: NewPassword, actor: Actor) -> None:
 
 def _trim_history(user: IAMUserAccount) -> None:
     session().flush()
-    keep = max(PasswordSettings.current().PASSWORD_HISTORY, 1)
+    keep = max(effective(PasswordSettings).PASSWORD_HISTORY, 1)
     rows = session().scalars(
         select(IAMPasswordHistory.id)
         .where(IAMPasswordHistory.user_id == user.id)
@@ -198,7 +201,7 @@ def _trim_history(user: IAMUserAccount) -> None:
 
 
 def _recent_hashes(user: IAMUserAccount) -> list[str]:
-    count = PasswordSettings.current().PASSWORD_HISTORY
+    count = effective(PasswordSettings).PASSWORD_HISTORY
     if not count:
         return []
     rows = session().scalars(
@@ -213,8 +216,9 @@ def _recent_hashes(user: IAMUserAccount) -> list[str]:
     return known[:count]
 
 
-def _policy(*, mfa_required: bool) -> PasswordPolicy:
-    settings = PasswordSettings.current()
+def first_policy(*, mfa_required: bool) -> PasswordPolicy:
+    """Return the policy of somebody who must, or need not, use a second factor."""
+    settings = effective(PasswordSettings)
     least = settings.PASSWORD_MIN_LENGTH_WITH_MFA if mfa_required else settings.PASSWORD_MIN_LENGTH
     return PasswordPolicy(
         min_length=least,
@@ -246,8 +250,7 @@ def _context_words(user: IAMUserAccount) -> list[str]:
     return [value for value in values if value]
 
 
-def _check_breached(password: str) -> bool:
-    settings = PasswordSettings.current()
+def _check_breached(password: str, settings: PasswordSettings) -> bool:
     if not settings.PASSWORD_BREACH_CHECK:
         return True
     try:

@@ -38,7 +38,7 @@ def request_reset(identifier: str, *, actor: Actor) -> None:
     Owns its transactions. Raises TooManyAttempts for the address alone, never for
     the account: that would tell which accounts exist.
     """
-    services_limits.charge_all([Bucket("reset.ip", services_limits.network_of(actor.ip))])
+    services_limits.charge_address("reset.ip", actor=actor)
     user = find_by_login(identifier)
     found = user.id if user is not None else None
     end_read()
@@ -88,7 +88,7 @@ def redeem(token: str, password: str, *, actor: Actor) -> None:
 
     Owns its transactions. Raises LinkInvalid, PasswordRefused, TooManyAttempts.
     """
-    services_limits.charge_all([Bucket("link", services_limits.network_of(actor.ip))])
+    services_limits.charge_address("link", actor=actor)
     row, user = services_links.find(token)
     new = services_password.prepare(user, password)
     with transaction():

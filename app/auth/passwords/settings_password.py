@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ...core.checks import Finding
 from ...core.hashing import MAX_CODE_POINTS, PasswordHasher, meets_floor
-from ...core.settings import CommaList, Section, setting
+from ...core.settings import AT_LEAST, ONLY_ON, CommaList, Section, setting
 
 _LOWEST_LENGTH = 8
 _LENGTH_ALONE = 15
@@ -44,17 +44,34 @@ class PasswordSettings(Section):
         secret=True,
     )
     PASSWORD_MIN_LENGTH: int = setting(
-        15, "Fewest characters where the password alone may sign in.", ge=1, le=MAX_CODE_POINTS
+        15,
+        "Fewest characters where the password alone may sign in.",
+        per_tenant=True,
+        floor=AT_LEAST,
+        ge=1,
+        le=MAX_CODE_POINTS,
     )
     PASSWORD_MIN_LENGTH_WITH_MFA: int = setting(
-        12, "Fewest characters where MFA is always required.", ge=1, le=MAX_CODE_POINTS
+        12,
+        "Fewest characters where MFA is always required.",
+        per_tenant=True,
+        floor=AT_LEAST,
+        ge=1,
+        le=MAX_CODE_POINTS,
     )
     PASSWORD_MAX_LENGTH: int = setting(
         128, "Most characters; at least 64 by NIST.", ge=64, le=MAX_CODE_POINTS
     )
-    PASSWORD_MIN_SCORE: int = setting(3, "Lowest zxcvbn score, from 0 to 4.", ge=0, le=4)
+    PASSWORD_MIN_SCORE: int = setting(
+        3, "Lowest zxcvbn score, from 0 to 4.", per_tenant=True, floor=AT_LEAST, ge=0, le=4
+    )
     PASSWORD_HISTORY: int = setting(
-        5, "How many former passwords may not be used again.", ge=0, le=24
+        5,
+        "How many former passwords may not be used again.",
+        per_tenant=True,
+        floor=AT_LEAST,
+        ge=0,
+        le=24,
     )
     PASSWORD_MAX_AGE_DAYS: int = setting(
         0, "Days until a password must be changed; 0 means never, as NIST asks.", ge=0
@@ -68,7 +85,10 @@ class PasswordSettings(Section):
     PASSWORD_REQUIRE_DIGIT: bool = setting(False, "Demand a digit; NIST forbids such rules.")
     PASSWORD_REQUIRE_SYMBOL: bool = setting(False, "Demand a symbol; NIST forbids such rules.")
     PASSWORD_BREACH_CHECK: bool = setting(
-        True, "Look new passwords up in a breach corpus; only five hex digits of a hash leave."
+        True,
+        "Look new passwords up in a breach corpus; only five hex digits of a hash leave.",
+        per_tenant=True,
+        floor=ONLY_ON,
     )
     PASSWORD_BREACH_CHECK_URL: str = setting(
         "https://api.pwnedpasswords.com", "Base address of the range service or of your mirror."
@@ -82,6 +102,13 @@ class PasswordSettings(Section):
     PASSWORD_SET_LINK_HOURS: int = setting(
         72, "Hours for which a link to set the first password works.", ge=1, le=30 * 24
     )
+
+    def contradiction(self) -> str | None:
+        """Return the least length where it is greater than the most."""
+        for name in ("PASSWORD_MIN_LENGTH", "PASSWORD_MIN_LENGTH_WITH_MFA"):
+            if getattr(self, name) > self.PASSWORD_MAX_LENGTH:
+                return name
+        return None
 
     def composition_rules(self) -> bool:
         """Return whether any rule about kinds of characters is on."""

@@ -15,13 +15,12 @@ from ...core.i18n import lazy as _l
 from ...core.ids import parse_id
 from ...risk.services_devices import describe
 from ...tenancy.services_settings import effective
-from ..accounts import services_accounts
-from ..accounts.admin_pages import PAGE_SIZE, page_links
+from ..accounts.admin_pages import PAGE_SIZE, page_links, person, reach
 from ..accounts.admin_pages import admin_bp as bp
 from ..accounts.forms_admin import ReasonForm, show
 from ..accounts.services_names import names_of
 from ..models import IAMRecoveryRequest, IAMUserAccount
-from ..security import can, requires_permission, requires_step_up
+from ..security import requires_permission_somewhere, requires_step_up
 from ..web.current import current_user, request_actor
 from ..web.pages import redirect_to, render
 from . import services_recovery, services_recovery_decisions, services_recovery_links
@@ -59,14 +58,14 @@ STATUS_KINDS = {rows.PROOFS: "info", rows.APPROVAL: "warn", rows.WAITING: "info"
 
 
 @bp.get("/recovery")
-@requires_permission("admin:access", "recovery:read")
+@requires_permission_somewhere("admin:access", "recovery:read")
 def recovery() -> BaseResponse:
     """Show a page of open, or of closed, requests, newest first."""
-    closed = request.args.get("show") == "closed"
+    closed, mine = request.args.get("show") == "closed", reach("recovery:read")
     found = services_recovery_decisions.page(
-        closed=closed, cursor=request.args.get("cursor"), size=PAGE_SIZE
+        closed=closed, cursor=request.args.get("cursor"), size=PAGE_SIZE, reach=mine
     )
-    names = names_of(row.user_id for row in found.items)
+    names = names_of((row.user_id for row in found.items), mine)
     return render(
         "iam/admin_recovery.html",
         requests=[_view(row, names) for row in found.items],
@@ -76,17 +75,18 @@ def recovery() -> BaseResponse:
 
 
 @bp.get("/recovery/<request_id>")
-@requires_permission("admin:access", "recovery:read")
+@requires_permission_somewhere("admin:access", "recovery:read")
 def recovery_request(request_id: str) -> BaseResponse:
     """Show one request, and what speaks for or against it."""
     return _page(request_id, DecisionForm(formdata=None))
 
 
 @bp.post("/recovery/<request_id>/decide")
-@requires_permission("admin:access", "recovery:approve")
+@requires_permission_somewhere("admin:access", "recovery:approve")
 @requires_step_up("admin.users")
 def recovery_decide(request_id: str) -> BaseResponse:
     """Approve or refuse a request."""
+    person(str(rows.find(parse_id(request_id)).user_id), "recovery:approve")
     form = DecisionForm()
     if not form.validate():
         return _page(request_id, form, 422)
@@ -111,11 +111,11 @@ def recovery_decide(request_id: str) -> BaseResponse:
 
 
 @bp.route("/users/<user_id>/recovery", methods=["GET", "POST"])
-@requires_permission("admin:access", "recovery:approve")
+@requires_permission_somewhere("admin:access", "recovery:approve")
 @requires_step_up("admin.users")
 def user_recovery(user_id: str) -> BaseResponse:
     """Open a request for a person who asked for help; somebody else approves it."""
-    user = services_accounts.get_user(parse_id(user_id))
+    user = person(user_id, "recovery:approve")
     form = ReasonForm()
     if request.method != "POST":
         row = rows.open_of(user.id)
@@ -135,24 +135,26 @@ def user_recovery(user_id: str) -> BaseResponse:
             request_id = found.id
     except (InvalidInput, Conflict, SecondPersonNeeded, TooManyAttempts) as refusal:
         show(form, refusal)
-        return _open_page(services_accounts.get_user(parse_id(user_id)), form, refusal.status)
+        return _open_page(person(user_id, "recovery:approve"), form, refusal.status)
     flash(_("The recovery is open. Another administrator must approve it."), "ok")
     return redirect_to("iam_admin.recovery_request", request_id=request_id)
 
 
 def _page(request_id: str, form: DecisionForm, code: int = 200) -> BaseResponse:
     row = rows.find(parse_id(request_id))
-    user = services_accounts.get_user(row.user_id)
-    names = names_of([row.user_id, row.opened_by, row.decided_by])
+    user = person(str(row.user_id), "recovery:read")
+    names = names_of([row.user_id, row.opened_by, row.decided_by], reach("recovery:read"))
     browser, system, _kind = describe(row.user_agent)
     view, known = _view(row, names), evidence(row)
-    decides = can("recovery:approve")
+    # Where an administrator from outside the reader's organizations sat is not the reader's.
+    told = row.opened_by is None or row.opened_by in names
+    decides = reach("recovery:approve").has(user.parent_id)
     return render(
         "iam/admin_recovery_request.html",
         code,
         recovery=view
         | {
-            "opened_by": names.get(row.opened_by) if row.opened_by else None,
+            "opened_by": _by(row.opened_by, names),
             "by_owner": row.opened_by == row.user_id,
             "is_closed": view["status"] not in rows.OPEN,
             # One that was taken over was still begun by the person, in a sign-in.
@@ -161,10 +163,10 @@ def _page(request_id: str, form: DecisionForm, code: int = 200) -> BaseResponse:
             "stopped": str(STOP_LABELS.get(known.stopped, STOPPED_ELSEWHERE))
             if view["status"] == rows.CANCELLED
             else "",
-            "browser": f"{_(browser)}, {_(system)}",
-            "ip": row.ip,
+            "browser": f"{_(browser)}, {_(system)}" if told else "–",
+            "ip": row.ip if told else None,
             "reason": row.reason,
-            "decided_by": names.get(row.decided_by) if row.decided_by else None,
+            "decided_by": _by(row.decided_by, names),
             "decided_at": row.decided_at,
             "decision_reason": row.decision_reason,
             "closed_at": row.closed_at,
@@ -196,6 +198,12 @@ def _view(row: IAMRecoveryRequest, names: dict[UUID, str]) -> dict[str, Any]:
         "expires_at": row.expires_at,
         "proved": services_recovery.proved(row),
     }
+
+
+def _by(user_id: UUID | None, names: dict[UUID, str]) -> str | None:
+    if user_id is None:
+        return None
+    return names.get(user_id) or _("Somebody outside your organizations")
 
 
 def _user(user: IAMUserAccount) -> dict[str, Any]:

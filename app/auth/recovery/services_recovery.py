@@ -102,7 +102,7 @@ def open_own(principal: Principal, *, actor: Actor) -> None:
             record_failure(principal.user_id, "throttled", actor)
         raise
     with transaction():
-        user = rows.hold(principal.user_id)
+        user = hold(principal.user_id, actor)
         if rows.open_of(user.id, locked=True) is None:
             open_request(user, PROOFS, reason="", amr=principal.amr, actor=actor)
 
@@ -143,7 +143,7 @@ def send_code(principal: Principal, name: str, *, actor: Actor) -> str:
     InvalidInput for a number that may not be written to.
     """
     with transaction():
-        user, _row, channel = _awaiting(principal.user_id, name)
+        user, _row, channel = _awaiting(principal.user_id, name, actor)
         sent = services_codes.issue(
             user,
             channel.purpose,
@@ -170,7 +170,7 @@ def prove(principal: Principal, name: str, code: str, *, actor: Actor) -> None:
         principal.user_id, _PURPOSES[name], code, session_id=principal.session_id, actor=actor
     )
     with transaction():
-        user, row, _channel = _awaiting(principal.user_id, name)
+        user, row, _channel = _awaiting(principal.user_id, name, actor)
         try:
             services_codes.redeem(attempt, actor=actor)
         except CodeInvalid:
@@ -187,9 +187,10 @@ def ask_for_approval(principal: Principal, *, actor: Actor) -> None:
     One proof must be there: whoever learned a password alone cannot ask. Raises
     RecoveryClosed.
     """
-    user = rows.hold(principal.user_id)
+    user = hold(principal.user_id, actor)
     row = rows.open_of(user.id, locked=True)
     if row is None or not proved(row):
+        record_failure(user.id, "nothing_proved", actor)
         raise RecoveryClosed
     escalate(user, row, "asked", actor=actor)
 
@@ -231,6 +232,15 @@ def begin_waiting(
     notices.waiting(user, row, token, actor=actor)
 
 
+def hold(user_id: UUID, actor: Actor) -> IAMUserAccount:
+    """Lock an account as `rows.hold` does; a refusal is recorded. Raises RecoveryClosed."""
+    try:
+        return rows.hold(user_id)
+    except RecoveryClosed:
+        record_failure(user_id, "account_status", actor)
+        raise
+
+
 def record_failure(user_id: UUID, reason: str, actor: Actor, channel: str = "") -> None:
     """Record that a step of a recovery was refused."""
     record(
@@ -243,10 +253,13 @@ def record_failure(user_id: UUID, reason: str, actor: Actor, channel: str = "") 
     )
 
 
-def _awaiting(user_id: UUID, name: str) -> tuple[IAMUserAccount, IAMRecoveryRequest, Channel]:
-    user = rows.hold(user_id)
+def _awaiting(
+    user_id: UUID, name: str, actor: Actor
+) -> tuple[IAMUserAccount, IAMRecoveryRequest, Channel]:
+    user = hold(user_id, actor)
     row = rows.open_of(user.id, locked=True)
     if row is None or not takes_proofs(row) or name in proved(row):
+        record_failure(user.id, "closed", actor, channel=name)
         raise RecoveryClosed
     channel = channels(user).get(name)
     if channel is None:

@@ -21,7 +21,8 @@ from ...core.db import session
 from ...core.paging import Page, page_by_id
 from ...tenancy.services_settings import effective
 from ..accounts.services_account_status import check_reason
-from ..models import IAMRecoveryRequest
+from ..accounts.services_reach import EVERYBODY, Reach
+from ..models import IAMRecoveryRequest, IAMUserAccount
 from . import services_recovery
 from . import services_recovery_notices as notices
 from . import services_recovery_rows as rows
@@ -32,11 +33,14 @@ from .settings_recovery import RecoverySettings
 _R = IAMRecoveryRequest
 
 
-def page(*, closed: bool, cursor: str | None, size: int) -> Page[IAMRecoveryRequest]:
-    """Return a page of the tenant's open, or closed, requests, newest first."""
+def page(
+    *, closed: bool, cursor: str | None, size: int, reach: Reach = EVERYBODY
+) -> Page[IAMRecoveryRequest]:
+    """Return a page of the open, or closed, requests within reach, newest first."""
     at = clock.now()
     over = or_(_R.status.not_in(OPEN), _R.expires_at <= at)
     statement = select(_R).where(over) if closed else select(_R).where(*rows.is_open(at))
+    statement = statement.where(*reach.owned_by(_R.user_id))
     return page_by_id(session(), statement, _R.id, cursor=cursor, size=size)
 
 
@@ -53,7 +57,8 @@ def open_for(
     if actor.user_id == user_id:
         _refuse_alone(user_id, actor)
     services_rbac.guard_outranks(user_id, actor_grants=actor_grants, actor=actor)
-    user = rows.hold(user_id)
+    user = services_recovery.hold(user_id, actor)
+    _guard_reach(user, actor_grants, actor)
     row = rows.open_of(user.id, locked=True)
     if row is None:
         return services_recovery.open_request(user, APPROVAL, reason=text, actor=actor)
@@ -80,7 +85,8 @@ def approve(
     if actor.user_id in {row.user_id, row.opened_by}:
         _refuse_alone(row.user_id, actor)
     services_rbac.guard_outranks(row.user_id, actor_grants=actor_grants, actor=actor)
-    user = rows.hold(row.user_id)
+    user = services_recovery.hold(row.user_id, actor)
+    _guard_reach(user, actor_grants, actor)
     services_recovery.begin_waiting(
         user,
         row,
@@ -104,7 +110,8 @@ def refuse(
     text = check_reason(reason)
     row = rows.find(request_id)
     services_rbac.guard_outranks(row.user_id, actor_grants=actor_grants, actor=actor)
-    user = rows.hold(row.user_id)
+    user = services_recovery.hold(row.user_id, actor)
+    _guard_reach(user, actor_grants, actor)
     at = clock.now()
     rows.change(
         row,
@@ -117,6 +124,12 @@ def refuse(
     )
     notices.refused(user, actor=actor)
     record(events.RECOVERY_REFUSED, resource=user, actor=actor, reason=text)
+
+
+def _guard_reach(user: IAMUserAccount, actor_grants: Grants | None, actor: Actor) -> None:
+    services_rbac.guard_reach(
+        "recovery:approve", user.parent_id, actor_grants=actor_grants, actor=actor
+    )
 
 
 def _refuse_alone(user_id: UUID, actor: Actor) -> NoReturn:

@@ -18,7 +18,6 @@ from ...core.crypto import token_digest
 from ...core.db import session, transaction
 from ...core.errors import NotFound
 from ...risk import services_limits
-from ...risk.services_limits import Bucket
 from ..accounts.services_directory import get_user
 from ..errors import InvalidCredentials
 from ..mfa import services_factors, services_mfa_changes
@@ -32,7 +31,7 @@ from ..sign_in.services_gate import RECOVERY, Entry, Shown
 from . import services_recovery_notices as notices
 from . import services_recovery_rows as rows
 from .errors_recovery import RecoveryClosed, RecoveryTooEarly
-from .services_recovery import record_failure
+from .services_recovery import hold, record_failure
 from .services_recovery_rows import CANCELLED, COMPLETED, OPEN, WAITING
 
 _R = IAMRecoveryRequest
@@ -72,10 +71,10 @@ def complete(token: str, entry: Entry, *, actor: Actor) -> SignIn:
     Owns its transactions. Raises NotFound, RecoveryClosed, RecoveryTooEarly,
     TooManyAttempts, and what the gate raises.
     """
-    services_limits.charge_all([Bucket("link", services_limits.network_of(actor.ip))])
+    services_limits.charge_address("link", actor=actor)
     with transaction():
         row = rows.find_to_proceed(token)
-        user = _hold(row, actor)
+        user = hold(row.user_id, actor)
         actor = actor.acting_as(kind="user", user_id=user.id)
         _use_up(row, actor)
         notices.completed(user, what_goes(user), actor=actor)
@@ -95,17 +94,17 @@ def cancel(token: str, *, actor: Actor) -> None:
 
     Raises NotFound, RecoveryClosed, TooManyAttempts.
     """
-    services_limits.charge_all([Bucket("link", services_limits.network_of(actor.ip))])
+    services_limits.charge_address("link", actor=actor)
     with transaction():
         row = rows.find_to_cancel(token)
-        user = rows.hold(row.user_id)
+        user = hold(row.user_id, actor)
         actor = actor.acting_as(kind="user", user_id=user.id)
         _cancel(user, row, "link", actor)
 
 
 def cancel_own(user_id: UUID, *, actor: Actor) -> None:
     """Stop one's own open request; joins the transaction. Raises NotFound, RecoveryClosed."""
-    user = rows.hold(user_id)
+    user = hold(user_id, actor)
     row = rows.open_of(user.id, locked=True)
     if row is None:
         raise NotFound
@@ -122,14 +121,6 @@ def what_goes(user: IAMUserAccount) -> list[str]:
     if services_factors.codes_left(user.id):
         found.append(services_factors.label_of(services_factors.RECOVERY))
     return found
-
-
-def _hold(row: IAMRecoveryRequest, actor: Actor) -> IAMUserAccount:
-    try:
-        return rows.hold(row.user_id)
-    except RecoveryClosed:
-        record_failure(row.user_id, "account_status", actor)
-        raise
 
 
 def _use_up(row: IAMRecoveryRequest, actor: Actor) -> None:

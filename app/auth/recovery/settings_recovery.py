@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ...core.checks import Finding
-from ...core.settings import Section, setting
+from ...core.settings import AT_LEAST, Section, setting
 
 
 class RecoverySettings(Section):
@@ -23,6 +23,7 @@ class RecoverySettings(Section):
         ge=0,
         le=168,
         per_tenant=True,
+        floor=AT_LEAST,
     )
     RECOVERY_APPROVED_WAIT_HOURS: int = setting(
         24,

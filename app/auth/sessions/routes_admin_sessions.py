@@ -8,31 +8,34 @@ from werkzeug.wrappers import Response as BaseResponse
 from ...core.db import transaction
 from ...core.i18n import _
 from ...core.ids import parse_id
-from ..accounts.admin_pages import PAGE_SIZE, page_links
+from ..accounts.admin_pages import PAGE_SIZE, page_links, reach
 from ..accounts.admin_pages import admin_bp as bp
 from ..forms import IAMForm
-from ..security import requires_permission
+from ..security import requires_permission_somewhere
 from ..web.current import current_user, drop_session, request_actor
 from ..web.pages import redirect_to, render
 from . import services_session_admin
 
 
 @bp.get("/sessions")
-@requires_permission("admin:access", "session:read")
+@requires_permission_somewhere("admin:access", "session:read")
 def sessions() -> BaseResponse:
-    """Show a page of the tenant's live sessions, newest first."""
-    found = services_session_admin.page_live(cursor=request.args.get("cursor"), size=PAGE_SIZE)
+    """Show a page of the live sessions within reach, newest first."""
+    mine = reach("session:read")
+    found = services_session_admin.page_live(
+        cursor=request.args.get("cursor"), size=PAGE_SIZE, reach=mine
+    )
     return render(
         "iam/admin_sessions.html",
         sessions=found.items,
-        total=services_session_admin.count_live(),
+        total=services_session_admin.count_live(mine),
         page=page_links(found, "iam_admin.sessions", {}),
         form=IAMForm(),
     )
 
 
 @bp.post("/sessions/<session_id>/end")
-@requires_permission("admin:access", "session:revoke")
+@requires_permission_somewhere("admin:access", "session:revoke")
 def session_end(session_id: str) -> BaseResponse:
     """End a session of anybody in the tenant."""
     ended = parse_id(session_id)

@@ -23,6 +23,7 @@ from ...core.paging import Page, page_by_id
 from ...risk.services_devices import describe
 from ..accounts import services_directory
 from ..accounts.services_names import names_of
+from ..accounts.services_reach import EVERYBODY, Reach
 from ..models import IAMAuthSession, IAMUserAccount
 from . import services_sessions
 from .services_session_lookup import ACTIVE
@@ -47,18 +48,19 @@ class SessionView:
     idle: bool
 
 
-def page_live(*, cursor: str | None, size: int) -> Page[SessionView]:
-    """Return a page of the tenant's unexpired sessions, newest first; two queries."""
-    statement = select(_S).where(*_live())
+def page_live(*, cursor: str | None, size: int, reach: Reach = EVERYBODY) -> Page[SessionView]:
+    """Return a page of the unexpired sessions within reach, newest first; two queries."""
+    statement = select(_S).where(*_live(), *reach.owned_by(_S.user_id))
     found = page_by_id(session(), statement, _S.id, cursor=cursor, size=size)
     names = names_of(row.user_id for row in found.items)
     views = [view(row, names.get(row.user_id, "")) for row in found.items]
     return Page(views, found.next_cursor, found.prev_cursor)
 
 
-def count_live() -> int:
-    """Return how many unexpired sessions the tenant has."""
-    return session().scalar(select(func.count(_S.id)).where(*_live())) or 0
+def count_live(reach: Reach = EVERYBODY) -> int:
+    """Return how many unexpired sessions there are within reach."""
+    query = select(func.count(_S.id)).where(*_live(), *reach.owned_by(_S.user_id))
+    return session().scalar(query) or 0
 
 
 def list_of(user: IAMUserAccount) -> list[SessionView]:
@@ -69,6 +71,7 @@ def list_of(user: IAMUserAccount) -> list[SessionView]:
 def end(session_id: UUID | None, *, actor_grants: Grants | None, actor: Actor) -> UUID:
     """End one session and return whose it was. Raises NotFound, Forbidden."""
     row = services_sessions.get(session_id)
+    _guard_owner(row.user_id, actor_grants, actor)
     services_rbac.guard_outranks(row.user_id, actor_grants=actor_grants, actor=actor)
     services_sessions.revoke(row.id, "admin", actor=actor)
     return row.user_id
@@ -80,8 +83,16 @@ def end_all(user_id: UUID | None, *, actor_grants: Grants | None, actor: Actor) 
     Raises NotFound, Forbidden.
     """
     user = services_directory.get_user(user_id)
+    _guard_owner(user.id, actor_grants, actor)
     services_rbac.guard_outranks(user.id, actor_grants=actor_grants, actor=actor)
     return services_sessions.revoke_all(user.id, "admin", except_id=actor.session_id, actor=actor)
+
+
+def _guard_owner(user_id: UUID, actor_grants: Grants | None, actor: Actor) -> None:
+    owner = services_directory.get_user(user_id)
+    services_rbac.guard_reach(
+        "session:revoke", owner.parent_id, actor_grants=actor_grants, actor=actor
+    )
 
 
 def view(row: IAMAuthSession, user_name: str) -> SessionView:

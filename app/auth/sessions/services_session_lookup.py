@@ -16,11 +16,14 @@ from ...core import clock
 from ...core.crypto import token_digest
 from ...core.db import run_prepared
 from ...tenancy.models import IAMTenant
+from ...tenancy.services_settings import stored_in, with_overrides
 from ..liveness import may_act, may_enter
+from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMAuthSession, IAMUserAccount
 from ..principal import Principal
 from ..settings import AuthSettings
 from ..sign_in.services_policy import in_grace, mfa_policy
+from . import services_session_policy
 
 ACTIVE, PENDING, EXPIRED, REVOKED, SUSPENDED = (
     "active",
@@ -38,7 +41,7 @@ _LOOKUP = (
         *(_TABLE.c[name] for name in (
             "id", "tenant_id", "user_id", "device_id", "state", "stage", "remember", "next_url",
             "amr", "acr", "proofs", "login_time", "auth_time", "mfa_time", "last_activity_at",
-            "idle_seconds", "expires_at", "ip",
+            "idle_seconds", "expires_at", "ip", "access_context_id",
         )),
         *(_USER.c[name] for name in (
             "username", "display_name", "first_name", "last_name", "actor_type", "parent_id",
@@ -46,7 +49,11 @@ _LOOKUP = (
         )),
         _USER.c.authz_version.label("user_version"),
         _TENANT.c.status.label("tenant_status"),
+        _TENANT.c.slug.label("tenant_slug"),
+        _TENANT.c.host.label("tenant_host"),
+        _TENANT.c.name.label("tenant_name"),
         _TENANT.c.authz_version.label("tenant_version"),
+        _TENANT.c["metadata"].label("tenant_details"),
     )
     .join(_USER, and_(_USER.c.tenant_id == _TABLE.c.tenant_id, _USER.c.id == _TABLE.c.user_id))
     .join(_TENANT, _TENANT.c.id == _TABLE.c.tenant_id)
@@ -65,6 +72,9 @@ def find(token: str | None, ip: str | None) -> Principal | None:
     at = clock.now()
     if row is None or not _is_live(row, ip, at):
         return None
+    if not services_session_policy.may_come_from(row.actor_type, _own(row), ip):
+        services_session_policy.end_session(row, ip)
+        return None
     person = _principal(row, at)
     return person if _is_strong_enough(person, row.mfa_grace_until, at) else None
 
@@ -72,6 +82,10 @@ def find(token: str | None, ip: str | None) -> Principal | None:
 def is_idle(row: Any, at: datetime) -> bool:
     """Return whether a session was not used for longer than it may rest."""
     return bool(at > row.last_activity_at + timedelta(seconds=row.idle_seconds))
+
+
+def _own(row: Any) -> dict[str, Any]:
+    return stored_in(row.tenant_details)
 
 
 def _is_live(row: Any, ip: str | None, at: datetime) -> bool:
@@ -88,9 +102,10 @@ def _is_strong_enough(person: Principal, grace_until: datetime | None, at: datet
     # the factor it demands was shown: the session ends for them, the next sign-in asks.
     if not person.is_authenticated or person.meets("aal2"):
         return True
-    if mfa_policy(person.grants, person.actor_type) != "required":
+    settings = with_overrides(MfaSettings.current(), person.tenant_settings)
+    if mfa_policy(person.grants, person.actor_type, settings) != "required":
         return True
-    return in_grace(grace_until, at)
+    return in_grace(grace_until, at, settings)
 
 
 def _principal(row: Any, at: datetime) -> Principal:
@@ -109,5 +124,7 @@ def _principal(row: Any, at: datetime) -> Principal:
         amr=tuple(row.amr), acr=row.acr, login_time=row.login_time, auth_time=row.auth_time,
         mfa_time=row.mfa_time, last_activity_at=row.last_activity_at, expires_at=row.expires_at,
         proofs=row.proofs or {}, language=row.language, timezone=row.timezone,
-        next_url=row.next_url, grants=grants,
+        next_url=row.next_url, grants=grants, access_context_id=row.access_context_id,
+        tenant_settings=_own(row), tenant_slug=row.tenant_slug, tenant_host=row.tenant_host,
+        tenant_name=row.tenant_name,
     )  # fmt: skip

@@ -24,12 +24,14 @@ from ...core.db import after_commit, run_prepared, session, transaction
 from ...core.errors import NotFound
 from ...core.ids import new_id
 from ...tenancy.models import IAMTenant
+from ..access import services_access_ends
 from ..errors import SessionLimitReached
 from ..models import IAMAuthSession, IAMUserAccount
 from ..principal import Principal
 from ..settings import AuthSettings
 from ..sign_in.services_login_rows import Account
 from .services_session_lookup import ACTIVE, LIVE, PENDING, REVOKED, is_idle
+from .services_session_policy import lifetime, pending_lifetime, policy_of
 
 _S, _U = IAMAuthSession, IAMUserAccount
 _OF_ITS_ACCOUNT = "the row carries the tenant of its account"
@@ -113,7 +115,9 @@ def open_session(
     """
     at = clock.now()
     token = rng.token()
-    expires_at, idle_seconds = _lifetime(user.actor_type, state, remember, at)
+    policy = policy_of(user)
+    ends = pending_lifetime(at) if state == PENDING else lifetime(policy, remember, at)
+    expires_at, idle_seconds = ends
     session_id = new_id()
     values: dict[str, Any] = {
         "id": session_id, "tenant_id": user.tenant_id, "user_id": user.id, "device_id": device_id,
@@ -121,12 +125,12 @@ def open_session(
         "remember": remember, "next_url": next_url, "amr": list(amr), "acr": acr, "proofs": {},
         "login_time": at, "auth_time": at, "mfa_time": at if acr != "aal1" else None,
         "last_activity_at": at, "idle_seconds": idle_seconds, "expires_at": expires_at,
-        "logout_time": None, "revoke_reason": None,
+        "logout_time": None, "revoke_reason": None, "access_context_id": None,
         "ip": actor.ip, "user_agent": (actor.user_agent or "")[:400],
     }  # fmt: skip
-    if state != ACTIVE or not _insert_if_room(user, values, at):
+    if state != ACTIVE or not _insert_if_room(user, policy.max_sessions, values, at):
         if state == ACTIVE:
-            make_room(user.id, user.actor_type, actor=actor)
+            make_room(user.id, policy.max_sessions, actor=actor)
         run_prepared(_INSERT, values, reason=_OF_ITS_ACCOUNT)
     return SignIn(token, session_id, stage, remember, expires_at, next_url)
 
@@ -158,9 +162,10 @@ def activate(
     principal: Principal, *, amr: tuple[str, ...], acr: str, at: datetime, actor: Actor
 ) -> SignIn:
     """Turn a pending session into a full one. Raises NotFound where it is gone."""
-    expires_at, idle_seconds = _lifetime(principal.actor_type, ACTIVE, principal.remember, at)
+    policy = policy_of(principal)
+    expires_at, idle_seconds = lifetime(policy, principal.remember, at)
     session().execute(select(_U.id).where(_U.id == principal.user_id).with_for_update())
-    make_room(principal.user_id, principal.actor_type, actor=actor)
+    make_room(principal.user_id, policy.max_sessions, actor=actor)
     return rotate(
         principal.session_id,
         (PENDING,),
@@ -198,20 +203,18 @@ def record_proof(
     )
 
 
-def make_room(user_id: UUID, actor_type: str, *, actor: Actor) -> None:
+def make_room(user_id: UUID, limit: int, *, actor: Actor) -> None:
     """Hold the limit of concurrent sessions: end the oldest, or refuse (J2).
 
     The caller has locked the account row, so parallel sign-ins count one another (AT-126).
     Raises SessionLimitReached where the policy refuses.
     """
-    settings = AuthSettings.current()
-    limit = settings.session_policy(actor_type).max_sessions
     parameters = {"tenant": actor.tenant_id, "user": user_id, "at": clock.now()}
     live = run_prepared(_LIVE, parameters, reason="the actor's tenant is a parameter")
     surplus = [row.id for row in live][limit - 1 :]
     if not surplus:
         return
-    if settings.SESSION_LIMIT_ACTION == "refuse":
+    if AuthSettings.current().SESSION_LIMIT_ACTION == "refuse":
         raise SessionLimitReached
     _end(surplus, "limit")
     record(
@@ -290,6 +293,7 @@ def revoke(session_id: UUID, reason: str, *, actor: Actor) -> None:
     row = get(session_id)
     if not _end([session_id], reason):
         raise NotFound
+    services_access_ends.end_with_session(row, actor=actor)
     event = events.LOGOUT if reason == "logout" else events.SESSION_REVOKED
     details: dict[str, Any] = {} if reason == "logout" else {"reason": reason, "count": 1}
     record(event, resource=row, subject_id=row.user_id, actor=actor, **details)
@@ -319,6 +323,11 @@ def revoke_all(
     return ended
 
 
+def end_of_tenant(reason: str) -> None:
+    """End every session of the tenant in scope, in one statement; the caller records why."""
+    _end_where(_S.state.in_(LIVE), None, reason)
+
+
 def revoke_device(device_id: UUID, *, except_id: UUID | None = None, actor: Actor) -> int:
     """End the sessions of one device; return how many."""
     ended = _end_where(_S.device_id == device_id, except_id, "device_revoked")
@@ -341,8 +350,9 @@ def end_among(sessions: Select[Any], people: Iterable[UUID], reason: str) -> int
     return ended
 
 
-def _insert_if_room(user: IAMUserAccount | Account, values: dict[str, Any], at: datetime) -> bool:
-    limit = AuthSettings.current().session_policy(user.actor_type).max_sessions
+def _insert_if_room(
+    user: IAMUserAccount | Account, limit: int, values: dict[str, Any], at: datetime
+) -> bool:
     room = {"tenant": user.tenant_id, "user": user.id, "at": at, "limit": limit}
     found = run_prepared(_INSERT_WITHIN_LIMIT, {**values, **room}, reason=_OF_ITS_ACCOUNT)
     return bool(found.rowcount)
@@ -377,15 +387,3 @@ def _end_where(which: ColumnElement[bool], except_id: UUID | None, reason: str) 
 def _announce(user_id: UUID, reason: str) -> None:
     signal = signals.user_signed_out if reason == "logout" else signals.session_revoked
     after_commit(lambda: signal.send(str(user_id), reason=reason))
-
-
-def _lifetime(actor_type: str, state: str, remember: bool, at: datetime) -> tuple[datetime, int]:
-    settings = AuthSettings.current()
-    if state == PENDING:
-        wait = timedelta(minutes=settings.LOGIN_PENDING_MINUTES)
-        return at + wait, int(wait.total_seconds())
-    policy = settings.session_policy(actor_type)
-    if remember and policy.remember_days:
-        length = timedelta(days=policy.remember_days)
-        return at + length, int(length.total_seconds())
-    return at + timedelta(minutes=policy.absolute_minutes), policy.idle_minutes * 60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from .. import services_webauthn
 from ..forms import DiscoverForm, LoginForm
 from ..web.pages import render
 from ..web.redirects import safe_next
@@ -26,6 +25,6 @@ def login_page(
         sign_in_methods=ways.sent,
         sso_buttons=ways.connections,
         discover_form=discover,
-        passkeys_offered=services_webauthn.is_offered(),
+        passkeys_offered=ways.passkeys,
         password_set=request.args.get("done") == "password",
     )

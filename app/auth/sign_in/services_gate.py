@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from ...audit import events
-from ...audit.services_audit import record
+from ...audit.services_audit import DENIED, record
 from ...authz import services_rbac
 from ...authz.grants import Grants
 from ...core import clock, signals
@@ -19,17 +20,18 @@ from ...core.actor import Actor
 from ...core.db import after_commit
 from ...core.runtime import is_changed, state
 from ...risk import services_devices
+from ...tenancy.services_settings import effective, overrides
 from .. import liveness
 from ..accounts import services_notices
 from ..accounts.services_directory import get_user
-from ..errors import InvalidCredentials
+from ..errors import AddressRefused, InvalidCredentials
 from ..liveness import may_enter
 from ..mfa import services_factors
 from ..mfa.settings_mfa import MfaSettings
 from ..models import IAMUserAccount
 from ..passwords import services_password
 from ..principal import Principal
-from ..sessions import services_device_trust, services_sessions
+from ..sessions import services_device_trust, services_session_policy, services_sessions
 from ..sessions.services_session_lookup import ACTIVE, PENDING
 from ..sessions.services_sessions import SignIn
 from ..settings import AuthSettings
@@ -93,6 +95,8 @@ def enter(
     if not may_enter(user.status, user.tenant_status):
         raise InvalidCredentials
     actor = actor.acting_as(kind="user", user_id=user.id)
+    if not services_session_policy.may_come_from(user.actor_type, user.tenant_settings, actor.ip):
+        _refuse_address(user, actor)
     if entry.replaces is not None:
         services_sessions.end_quietly(entry.replaces.session_id, "replaced")
     device, cookie = _seen(user, device, entry, at, actor)
@@ -153,6 +157,12 @@ def owner(principal: Principal) -> IAMUserAccount:
     if not may_enter(user.status, services_sessions.tenant_of(user).status):
         raise InvalidCredentials
     return user
+
+
+def _refuse_address(user: Account, actor: Actor) -> NoReturn:
+    record(events.IP_REFUSED, resource=("user_account", user.id), status=DENIED, actor=actor,
+           reason=services_session_policy.SIGN_IN)  # fmt: skip
+    raise AddressRefused
 
 
 def _admit(
@@ -273,7 +283,7 @@ def _missing(
 def _must_verify(user: Person) -> bool:
     if user.status == liveness.PENDING:
         return True
-    required = AuthSettings.current().EMAIL_VERIFICATION_REQUIRED
+    required = effective(AuthSettings).EMAIL_VERIFICATION_REQUIRED
     return required and bool(user.email) and not user.email_verified
 
 
@@ -311,7 +321,8 @@ def _enrol_anew(user: Person, amr: tuple[str, ...]) -> str:
 
 
 def _is_strange(user: Person, device: Device | None) -> bool:
-    policy = AuthSettings.current().session_policy(user.actor_type)
+    own = user.tenant_settings if isinstance(user, Account) else overrides()
+    policy = AuthSettings.current().session_policy(user.actor_type, own)
     return policy.mfa_on_new_device and (device is None or not device.known)
 
 
@@ -326,7 +337,7 @@ def _confirm_device(user: Person, factors: EnrolledFactors, amr: tuple[str, ...]
 
 def _in_grace(user: Person, at: datetime) -> bool:
     """Return whether enrolment may still be put off; the time starts once, at its first demand."""
-    days = MfaSettings.current().MFA_GRACE_DAYS
+    days = effective(MfaSettings).MFA_GRACE_DAYS
     if not days:
         return False
     until = user.mfa_grace_until

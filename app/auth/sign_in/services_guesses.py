@@ -8,6 +8,7 @@ does not clear theirs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 from ...audit import events
@@ -16,8 +17,9 @@ from ...core import clock
 from ...core.actor import Actor
 from ...core.db import transaction
 from ...core.errors import TooManyAttempts
+from ...notify.settings import NotifySettings
 from ...risk import services_devices, services_limits
-from ...risk.services_limits import Bucket, Refusal, bucket
+from ...risk.services_limits import Bucket, Charged, Refusal, bucket
 from ..accounts.services_directory import login_key
 from ..errors import InvalidCredentials
 from ..identity import canonical_username, mask_identifier
@@ -56,13 +58,13 @@ def name_key(username: str) -> str:
     return ":".join(login_key(username) or ("none", canonical_username(username)))
 
 
-def charge(username: str, counters: list[Bucket], actor: Actor) -> Refusal | None:
-    """Count one guess and commit it; return what a silent counter refuses.
+def charge(username: str, counters: list[Bucket], actor: Actor) -> Charged:
+    """Count one guess and commit it; return what a silent counter refuses, or the counts.
 
     Raises TooManyAttempts.
     """
     try:
-        return services_limits.charge_all(counters)
+        return services_limits.charge_counted(counters)
     except TooManyAttempts as error:
         with transaction():
             record(
@@ -94,17 +96,46 @@ def refuse_unseen(username: str, user: Account | None, refusal: Refusal, actor: 
         raise InvalidCredentials
 
 
-def record_failed(username: str, user: Account | None, reason: str, actor: Actor) -> None:
-    """Record a refused sign-in; what an unknown person typed is masked."""
+def record_failed(
+    username: str, user: Account | None, reason: str, counts: Mapping[str, int], actor: Actor
+) -> None:
+    """Record a refused sign-in; what an unknown person typed is masked.
+
+    `counts` are those of its charge: the guess that reaches a number worth an alarm records
+    that, too. The counters give each number to one guess only, so it is told once.
+    """
+    resource = ("user_account", user.id) if user is not None else None
+    identifier = mask_identifier(username) if user is None else user.username
     record(
         events.LOGIN_FAILED,
-        resource=("user_account", user.id) if user is not None else None,
+        resource=resource,
         status=FAILURE,
         error=InvalidCredentials.code,
         actor=actor,
-        identifier=mask_identifier(username) if user is None else user.username,
+        identifier=identifier,
         reason=reason,
     )
+    for scope, count in _alarming(counts):
+        mine = scope != "login.ip"
+        record(
+            events.LOGIN_FAILURES_REPEATED,
+            resource=resource if mine else None,
+            status=FAILURE,
+            actor=actor,
+            identifier=identifier if mine else None,
+            scope=scope,
+            count=count,
+        )
+
+
+def _alarming(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    settings = NotifySettings.current()
+    limits = {
+        "login.account": settings.AUDIT_NOTIFY_LOGIN_FAILURES,
+        "login.device": settings.AUDIT_NOTIFY_LOGIN_FAILURES,
+        "login.ip": settings.AUDIT_NOTIFY_LOGIN_FAILURES_PER_IP,
+    }
+    return [(scope, count) for scope, count in counts.items() if count == limits.get(scope)]
 
 
 def settle(counters: list[Bucket]) -> None:

@@ -15,7 +15,7 @@ from ...core.actor import Actor
 from ...core.db import end_read, session, transaction
 from ...core.errors import Unavailable
 from ...risk import services_limits
-from ...risk.services_limits import Bucket, bucket
+from ...risk.services_limits import Bucket, Charged, bucket
 from ..errors import InvalidCredentials
 from ..liveness import may_enter
 from ..passwords import services_password
@@ -50,22 +50,22 @@ def sign_in_with_password(attempt: PasswordAttempt, *, actor: Actor) -> SignIn:
     user, device = rows.find(attempt.username, attempt.browser)
     end_read()
     buckets = _password_buckets(attempt.username, user, device, actor)
-    refusal = services_guesses.charge(attempt.username, buckets, actor)
-    if refusal is not None:  # nothing is checked, and nothing shows it (AT-011)
+    charged = services_guesses.charge(attempt.username, buckets, actor)
+    if charged.refusal is not None:  # nothing is checked, and nothing shows it (AT-011)
         _verify(None, attempt.password, [item for item in buckets if not item.silent])
-        services_guesses.refuse_unseen(attempt.username, user, refusal, actor)
+        services_guesses.refuse_unseen(attempt.username, user, charged.refusal, actor)
     ok, new_hash = _verify(user, attempt.password, buckets)
     if user is not None and ok:
         services_gate.grants_of(user)  # resolved in a transaction they would not be remembered
         end_read()
     with transaction():
         if user is None or not ok or not may_enter(user.status, user.tenant_status):
-            _refuse(attempt, user, known=ok, actor=actor)
+            _refuse(attempt, user, charged, known=ok, actor=actor)
             raise InvalidCredentials
         try:
             signed = services_gate.enter(user, _SHOWN, _entry(attempt), device, actor=actor)
         except InvalidCredentials:  # the account changed while the hash was computed
-            _refuse(attempt, user, known=True, actor=actor)
+            _refuse(attempt, user, charged, known=True, actor=actor)
             raise
         _rehash(user, new_hash, actor.acting_as(kind="user", user_id=user.id))
         services_guesses.settle(buckets)  # last: other sign-ins wait for the counters they share
@@ -114,9 +114,11 @@ def _verify(user: Account | None, password: str, buckets: list[Bucket]) -> tuple
         raise
 
 
-def _refuse(attempt: PasswordAttempt, user: Account | None, *, known: bool, actor: Actor) -> None:
+def _refuse(
+    attempt: PasswordAttempt, user: Account | None, charged: Charged, *, known: bool, actor: Actor
+) -> None:
     reason = "unknown_user" if user is None else "account_status" if known else "wrong_password"
-    services_guesses.record_failed(attempt.username, user, reason, actor)
+    services_guesses.record_failed(attempt.username, user, reason, charged.counts, actor)
 
 
 def _rehash(user: Account, new_hash: str | None, actor: Actor) -> None:

@@ -6,7 +6,7 @@ password hash itself. Refuses to decide anything: that is `services_login.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -18,6 +18,7 @@ from ...core.scoping import current_tenant_id
 from ...risk import services_devices
 from ...risk.models import IAMDevice
 from ...tenancy.models import IAMTenant
+from ...tenancy.services_settings import stored_in
 from ..accounts.services_directory import login_key
 from ..models import IAMUserAccount
 
@@ -47,6 +48,12 @@ class Account:
     created_at: datetime
     tenant_status: str
     tenant_version: int
+    tenant_details: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def tenant_settings(self) -> dict[str, Any]:
+        """Return what the tenant has set for itself."""
+        return stored_in(self.tenant_details)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +72,12 @@ class Device:
     newest: int = 0
 
 
-_NAMES = tuple(field.name for field in fields(Account))
-_DEVICE_NAMES = tuple(field.name for field in fields(Device))
+_NAMES = tuple(item.name for item in fields(Account))
+_DEVICE_NAMES = tuple(item.name for item in fields(Device))
 COLUMNS = tuple(
     _T.c.status.label("tenant_status") if name == "tenant_status"
     else _T.c.authz_version.label("tenant_version") if name == "tenant_version"
+    else _T.c["metadata"].label("tenant_details") if name == "tenant_details"
     else _U.c[name]
     for name in _NAMES
 )  # fmt: skip

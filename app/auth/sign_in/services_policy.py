@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ...authz.grants import Grants
+from ...tenancy.services_settings import effective
 from ..mfa.settings_mfa import MfaSettings
 from ..principal import AAL_ORDER
 
@@ -29,18 +30,21 @@ class EnrolledFactors(Protocol):
     def best_assurance(self) -> str | None: ...
 
 
-def mfa_policy(grants: Grants, actor_type: str) -> str:
-    """Return `off`, `optional` or `required`: the strictest of settings, actor type and roles."""
-    settings = MfaSettings.current()
+def mfa_policy(grants: Grants, actor_type: str, settings: MfaSettings | None = None) -> str:
+    """Return `off`, `optional` or `required`: the strictest of settings, actor type and roles.
+
+    `settings` are the tenant's where it is not in scope yet.
+    """
+    settings = settings or effective(MfaSettings)
     wanted = [settings.MFA_DEFAULT_POLICY, grants.mfa_policy]
     if actor_type in settings.MFA_REQUIRED_ACTOR_TYPES:
         wanted.append("required")
     return max(wanted, key=_STRICTNESS.index)
 
 
-def in_grace(until: datetime | None, at: datetime) -> bool:
+def in_grace(until: datetime | None, at: datetime, settings: MfaSettings) -> bool:
     """Return whether enrolment may be put off at `at`; a time not yet begun counts as open."""
-    if not MfaSettings.current().MFA_GRACE_DAYS:
+    if not settings.MFA_GRACE_DAYS:
         return False
     return until is None or at < until
 

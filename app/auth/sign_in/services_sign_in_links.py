@@ -8,6 +8,7 @@ their transactions: a try is committed before anything is compared.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -18,7 +19,6 @@ from ...core.db import end_read, transaction
 from ...core.errors import NotAuthenticated, TooManyAttempts
 from ...notify.messages import EMAIL, SMS
 from ...risk import services_limits
-from ...risk.services_limits import Bucket
 from ..accounts.services_directory import get_user
 from ..errors import CodeInvalid, InvalidCredentials, LinkElsewhere, LinkInvalid
 from ..mfa import services_recovery_codes
@@ -55,16 +55,16 @@ def sign_in_with_code(attempt: CodeAttempt, *, actor: Actor) -> SignIn:
     user, device = rows.find(attempt.username, attempt.browser)
     end_read()
     counters = services_guesses.buckets(attempt.username, user, device, actor)
-    refusal = services_guesses.charge(attempt.username, counters, actor)
-    if refusal is not None:  # nothing is checked, and nothing shows it (AT-011)
+    charged = services_guesses.charge(attempt.username, counters, actor)
+    if charged.refusal is not None:  # nothing is checked, and nothing shows it (AT-011)
         _count_for_nobody(attempt, actor)
-        services_guesses.refuse_unseen(attempt.username, user, refusal, actor)
+        services_guesses.refuse_unseen(attempt.username, user, charged.refusal, actor)
     counted = _count(user, attempt, actor)
     with transaction():
         try:
             signed = _redeem(user, counted, device, attempt, actor)
         except (CodeInvalid, InvalidCredentials) as error:
-            _record_code_refused(attempt, user, error, actor)
+            _record_code_refused(attempt, user, error, charged.counts, actor)
             raise InvalidCredentials from None
         services_guesses.settle(counters)  # last: other sign-ins wait for what they share
     return signed
@@ -78,7 +78,7 @@ def sign_in_with_link(
     Raises LinkInvalid, LinkElsewhere with nothing used up, TooManyAttempts,
     SessionLimitReached.
     """
-    services_limits.charge_all([Bucket("link", services_limits.network_of(actor.ip))])
+    services_limits.charge_address("link", actor=actor)
     user, device = rows.find_by_id(_owner_of(token, browser, actor), browser)
     if user is None:
         raise LinkInvalid
@@ -195,11 +195,15 @@ def _channel(row: IAMActionToken) -> str:
 
 
 def _record_code_refused(
-    attempt: CodeAttempt, user: Account | None, error: NotAuthenticated, actor: Actor
+    attempt: CodeAttempt,
+    user: Account | None,
+    error: NotAuthenticated,
+    counts: Mapping[str, int],
+    actor: Actor,
 ) -> None:
     reason = "wrong_code" if isinstance(error, CodeInvalid) else "account_status"
     services_guesses.record_failed(
-        attempt.username, user, reason if user is not None else "unknown_user", actor
+        attempt.username, user, reason if user is not None else "unknown_user", counts, actor
     )
 
 

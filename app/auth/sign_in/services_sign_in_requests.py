@@ -19,7 +19,7 @@ from ...notify import messages_sign_in
 from ...notify.messages import EMAIL, SMS, Message
 from ...notify.services_caps import check_send_caps
 from ...risk import services_limits
-from ...risk.services_limits import Bucket, bucket
+from ...risk.services_limits import bucket
 from ...tenancy.services_settings import effective
 from ..accounts import services_notices
 from ..accounts.services_directory import find_by_login
@@ -76,7 +76,7 @@ def request_link(asked: LinkRequest, *, actor: Actor) -> None:
     Owns its transactions. Raises TooManyAttempts for the network address alone, never for
     the account: that would tell which accounts exist.
     """
-    services_limits.charge_all([Bucket("reset.ip", services_limits.network_of(actor.ip))])
+    services_limits.charge_address("reset.ip", actor=actor)
     user = find_by_login(asked.username)
     found = user.id if user is not None else None
     end_read()

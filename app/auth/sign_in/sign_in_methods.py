@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...core.i18n import _
 from ...notify.messages import SMS
+from .. import services_webauthn
 from ..sso import services_connections
 from . import services_sign_in_requests
 from .services_sign_in_requests import Offer
@@ -18,12 +19,14 @@ from .services_sign_in_requests import Offer
 class Ways:
     """Label, address and icon of links and codes; label and address of each connection.
 
-    `discovers` tells whether an e-mail address can lead to a connection as well.
+    `discovers` tells whether an e-mail address can lead to a connection as well, `passkeys`
+    whether passkeys are used here.
     """
 
     sent: list[dict[str, str]] = field(default_factory=list)
     connections: list[dict[str, str]] = field(default_factory=list)
     discovers: bool = False
+    passkeys: bool = False
 
 
 def offered(next_url: str | None) -> Ways:
@@ -31,6 +34,7 @@ def offered(next_url: str | None) -> Ways:
     try:
         links = services_sign_in_requests.offers()
         connections = services_connections.offered()
+        passkeys = services_webauthn.is_offered()
         discovers = bool(connections) and services_connections.has_domains()
     except SQLAlchemyError:
         return Ways()  # the page renders while there is no database, and is sent when there is one
@@ -38,6 +42,7 @@ def offered(next_url: str | None) -> Ways:
         [_sent(offer, next_url) for offer in links],
         [_connection(offer, next_url) for offer in connections],
         discovers,
+        passkeys,
     )
 
 

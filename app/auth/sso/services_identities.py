@@ -209,7 +209,7 @@ def unlink(user: IAMUserAccount, identity_id: UUID | None, *, actor: Actor) -> N
     )
     if row is None:
         raise NotFound
-    services_ways_in.guard_last(user, identity_id=row.id)
+    services_ways_in.guard_last(user, identity_id=row.id, actor=actor)
     _remove(user, row, "account", actor)
 
 

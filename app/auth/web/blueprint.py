@@ -11,7 +11,8 @@ from pathlib import Path
 from flask import Blueprint, current_app
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader, PrefixLoader
 
-from . import csrf, requests
+from ..access import access_pages
+from . import csrf, current, requests
 
 _APP = Path(__file__).parents[2]
 _FOLDERS = (
@@ -29,7 +30,11 @@ class IAMBlueprint(Blueprint):
         self.prefix_setting = prefix_setting
         self.suffix = suffix
         self.before_request(requests.check)
+        if name != "iam_service":  # health and files are the same at every address
+            self.before_request(current.check_address)
         self.before_request(csrf.protect)
+        if prefix_setting == "IAM_ADMIN_PREFIX":
+            self.before_request(access_pages.enter_context)
 
     def prefix(self, settings: object) -> str:
         """Return the URL prefix under the given settings."""
@@ -54,3 +59,6 @@ auth_bp = IAMBlueprint("iam_auth", "IAM_AUTH_PREFIX")
 
 mfa_bp = IAMBlueprint("iam_mfa", "IAM_AUTH_PREFIX")
 """What a sign-in still needs; `routes_mfa` and `routes_verify` both add to it."""
+
+audit_bp = IAMBlueprint("iam_audit", "IAM_ADMIN_PREFIX", "/audit")
+"""The audit trail's pages: list, proofs, statistics; a module each adds to it."""

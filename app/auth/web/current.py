@@ -15,14 +15,16 @@ from werkzeug.local import LocalProxy
 from ...core import clock, i18n, ids
 from ...core.actor import Actor
 from ...core.runtime import state
-from ...core.scoping import RequestScope, current_tenant_id, enter_tenant
+from ...core.scoping import RequestScope, current_tenant_id, enter_tenant, tenant_scope
 from ...risk import services_devices
 from ...risk.services_devices import Browser
 from ...risk.settings import RiskSettings
+from ...tenancy import services_settings
 from ...tenancy.services_tenants import default_tenant_id
 from ..principal import Principal
 from ..sessions import services_session_lookup, services_sessions
 from ..sessions.services_sessions import SignIn
+from . import tenant_address
 
 SESSION_COOKIE, DEVICE_COOKIE = "iam_session", "iam_device"
 _MISSING = object()
@@ -80,17 +82,24 @@ def any_session() -> Principal | None:
     found = _memo().get("principal", _MISSING)
     if found is _MISSING:
         found = services_session_lookup.find(session_token(), request.remote_addr)
+        _memo()["principal"] = None  # for whatever follows, should the address refuse it
+        if found is not None:
+            tenant_address.admit(found)
         _memo()["principal"] = found
         if found is not None:
             enter_tenant(found.tenant_id)
+            services_settings.remember(found.tenant_settings)
             _memo()["language"] = found.language
             _choose_language_again()
     return cast("Principal | None", found)
 
 
 def current_principal() -> Principal | None:
-    """Return the signed-in person, or None; a pending sign-in counts as nobody."""
-    found = any_session()
+    """Return the signed-in person, or None; a pending sign-in counts as nobody.
+
+    In an access context it is who they are in the other tenant: its id, and rights there.
+    """
+    found = _memo().get("acting") or any_session()
     return found if found is not None and found.is_authenticated else None
 
 
@@ -103,11 +112,43 @@ def pending_login() -> Principal | None:
 def forget_principal() -> None:
     """Make the next question look the session up again."""
     _memo().pop("principal", None)
+    _memo().pop("acting", None)
+
+
+def act_in(person: Principal, context: Any) -> None:
+    """Go on with this request in another tenant, as `person`, in an access context.
+
+    What is about to be done there was recorded by the caller (`access/access_pages.py`).
+    """
+    _memo().update(acting=person, context=context)
+    enter_tenant(person.tenant_id)
+
+
+def acting_in() -> Any:
+    """Return the access context that this request acts in, or None."""
+    return _memo().get("context")
 
 
 def do_without_session() -> None:
     """Treat the rest of this request as nobody's: the database is away, and pages must render."""
     _memo()["principal"] = None
+    _memo()["no_tenant"] = True
+    _memo().pop("acting", None)
+
+
+def knows_no_tenant() -> bool:
+    """Return whether pages are shown without asking the database whose they are."""
+    return bool(_memo().get("no_tenant"))
+
+
+def show_image_of(origin: str) -> None:
+    """Let the page of this request load images of another origin: the tenant's logo."""
+    _memo()["image_origin"] = origin
+
+
+def image_origin() -> str | None:
+    """Return the other origin whose images the page shows, or None."""
+    return cast("str | None", _memo().get("image_origin"))
 
 
 def language() -> str | None:
@@ -136,9 +177,10 @@ def request_id() -> str:
 
 def request_actor() -> Actor:
     """Return who acts in this request, for services and the audit trail."""
-    person = any_session()
+    acting: Principal | None = _memo().get("acting")
+    person = acting or any_session()
     return Actor(
-        kind="user" if person else "anonymous",
+        kind="platform" if acting else "user" if person else "anonymous",
         tenant_id=person.tenant_id if person else current_tenant_id(),
         user_id=person.user_id if person else None,
         session_id=person.session_id if person else None,
@@ -219,7 +261,8 @@ def after_request(response: Response) -> Response:
     """Note the activity of a session that this request used; rarely a write."""
     person = _memo().get("principal", _MISSING)
     if isinstance(person, Principal) and person.is_authenticated and response.status_code < 500:
-        services_sessions.touch(person)
+        with tenant_scope(person.tenant_id):  # in an access context, another one is in scope
+            services_sessions.touch(person)
     return response
 
 
@@ -233,6 +276,27 @@ def _request_tenant() -> UUID:
     person = any_session()
     if person is not None:
         return person.tenant_id
+    named = tenant_address.place()
+    return named.id if named is not None else _default_tenant()
+
+
+def check_address() -> None:
+    """Refuse a request whose address names no tenant that is open, or not the person's.
+
+    Costs a query only where an address names a tenant and nobody of it is signed in. Raises
+    UnknownAddress, AddressesDisagree, AddressClosed, WrongTenant.
+    """
+    if tenant_address.named() is not None and any_session() is None:
+        tenant_address.place()
+
+
+def settle_for_default() -> None:
+    """Let the rest of this request be nobody's in the default tenant: its address was refused."""
+    do_without_session()
+    enter_tenant(_default_tenant())
+
+
+def _default_tenant() -> UUID:
     held = state()
     if held.default_tenant_id is None:
         held.default_tenant_id = default_tenant_id()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, current_app, request, url_for
@@ -22,12 +23,27 @@ from ...core.errors import (
     Unavailable,
 )
 from ...core.i18n import N_, _
+from ...core.scoping import tenant_scope
+from ...tenancy.errors import AddressClosed, AddressesDisagree, UnknownAddress, WrongTenant
+from ...tenancy.services_addresses import Place
+from ..principal import Principal
 from .blueprint import IAMBlueprint
+from .breach_pages import look_for_breach
 from .csrf import CsrfRefused
-from .current import any_session, current_principal, do_without_session, request_actor, request_id
+from .current import (
+    any_session,
+    current_principal,
+    do_without_session,
+    request_actor,
+    request_id,
+    settle_for_default,
+)
+from .links import landing_at
 from .pages import STAGE_PAGES, problem, redirect_url, render, secure_headers, wants_json
 from .redirects import safe_next
+from .tenant_address import prefix
 
+_ADDRESS = (AddressClosed, AddressesDisagree, UnknownAddress, WrongTenant)
 # The framework's own names, marked for translation.
 _TITLES = {
     400: N_("Bad Request"),
@@ -62,7 +78,10 @@ def _own_everything(app: Flask, blueprint: str | None) -> None:
 
 def handle(error: IAMError) -> BaseResponse:
     """Answer a typed refusal."""
+    if isinstance(error, _ADDRESS):
+        return _wrong_address(error)
     _audit_denial(error)
+    look_for_breach(error)
     if isinstance(error, StepUpRequired):
         return _step_up(error)
     if isinstance(error, NotAuthenticated) and not wants_json():
@@ -70,8 +89,8 @@ def handle(error: IAMError) -> BaseResponse:
     return answer(error)
 
 
-def answer(error: IAMError) -> Response:
-    """Return the page or the problem+json of a refusal."""
+def answer(error: IAMError, *, detail: str = "", **more: Any) -> Response:
+    """Return the page or the problem+json of a refusal; `more` is for the page alone."""
     retry_after = getattr(error, "retry_after", None)
     if wants_json():
         response = problem(error.status, error.code, _(str(error.title)), request_id=request_id())
@@ -81,15 +100,59 @@ def answer(error: IAMError) -> Response:
             error.status,
             status=error.status,
             title=_(str(error.title)),
-            detail="",
+            detail=_(detail) if detail else "",
             request_id=request_id(),
             retry_after=retry_after,
+            **more,
         )
     if retry_after:
         response.headers["Retry-After"] = str(retry_after)
     if error.status == 401 and wants_json():
         response.headers["WWW-Authenticate"] = "Bearer"
     return secure_headers(response)
+
+
+def _wrong_address(error: IAMError) -> BaseResponse:
+    settle_for_default()
+    person: Principal | None = error.details.get("person")
+    if person is None:  # there is no sign-in page here to be sent to
+        detail = N_("Check the address, or ask whoever gave it to you.")
+        return answer(error, detail=detail, what_next=[])
+    _audit_wrong_tenant(person, error)
+    if wants_json():
+        return answer(error)
+    home = Place(
+        person.tenant_id, person.tenant_slug, person.tenant_host, person.tenant_name, "active"
+    )
+    page = render(
+        "iam/wrong_tenant.html",
+        error.status,
+        title=_(str(error.title)),
+        name=person.display_name,
+        tenant=home.name,
+        home=landing_at(home),
+    )
+    return secure_headers(page)
+
+
+def _audit_wrong_tenant(person: Principal, error: IAMError) -> None:
+    if db.transaction_open():
+        return
+    actor = request_actor().acting_as(
+        kind="user",
+        tenant_id=person.tenant_id,
+        user_id=person.user_id,
+        session_id=person.session_id,
+        device_id=person.device_id,
+    )
+    with tenant_scope(person.tenant_id), db.transaction():
+        record(
+            events.SESSION_ELSEWHERE,
+            status=DENIED,
+            error=error.code,
+            actor=actor,
+            address=request.host + prefix(),
+        )
 
 
 def _step_up(error: StepUpRequired) -> BaseResponse:
@@ -115,7 +178,8 @@ def _to_sign_in() -> BaseResponse:
 def _way_back() -> str | None:
     if request.method in {"GET", "HEAD"}:
         query = request.query_string.decode("latin-1")
-        return safe_next(request.path + (f"?{query}" if query else ""))
+        here = request.script_root + request.path
+        return safe_next(here + (f"?{query}" if query else ""))
     try:
         referrer = urlsplit(request.referrer or "")
     except ValueError:

@@ -21,10 +21,11 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ...core import dates
 from ...core.i18n import _, language
+from ..access import access_pages
 from ..sessions.services_sessions import SignIn
 from ..settings import AuthSettings
-from . import csrf
-from .current import current_principal
+from . import brand_pages, csrf, tenant_address
+from .current import current_principal, image_origin
 from .redirects import safe_next
 from .requests import is_json_view
 
@@ -53,7 +54,7 @@ STAGE_PAGES = {
     "password": "iam_auth.password_renew",
     "again": "iam_recovery.finished",
 }
-_SWITCHABLE = {"iam_account", "iam_admin", "iam_roles", "iam_audit"}
+_SWITCHABLE = {"iam_account", "iam_admin", "iam_roles", "iam_audit", "iam_settings"}
 HSTS = "max-age=31536000; includeSubDomains"
 
 
@@ -84,7 +85,8 @@ def way_on(signed: SignIn) -> str:
 
 def landing(next_url: str | None) -> str:
     """Return a checked address to go to, by default the one after sign-in."""
-    return safe_next(next_url) or safe_next(AuthSettings.current().IAM_AFTER_LOGIN_URL) or "/"
+    usual = safe_next(AuthSettings.current().IAM_AFTER_LOGIN_URL) or "/"
+    return safe_next(next_url) or tenant_address.below(usual)
 
 
 def wants_json() -> bool:
@@ -114,6 +116,11 @@ def problem(status: int, code: str, title: str, **more: Any) -> Response:
 
 def secure_headers(response: Response) -> Response:
     """Add the security headers a page of ours carries, errors included (AT-150)."""
+    origin = image_origin()
+    if origin is not None:
+        response.headers.setdefault(
+            "Content-Security-Policy", CSP.replace("data:", f"data: {origin}")
+        )
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if current_app.config["SESSION_COOKIE_SECURE"]:
@@ -136,8 +143,9 @@ def template_context() -> Mapping[str, Any]:
         "_": _,
         "iam_lang": language(),
         "csrf_token": csrf.token,
-        "brand": {"name": settings.IAM_BRAND_NAME},
+        "brand": brand_pages.brand(),
         "viewer": person,
+        "access_context": access_pages.standing,
         "iam_layout": settings.IAM_LAYOUT_TEMPLATE,
         "iam_admin_enabled": settings.IAM_ADMIN_ENABLED,
     }
@@ -148,7 +156,7 @@ def switched_off_url(_error: Exception, endpoint: str, _values: Mapping[str, Any
     blueprint = endpoint.partition(".")[0]
     if blueprint not in _SWITCHABLE or blueprint in current_app.blueprints:
         return None
-    return safe_next(AuthSettings.current().IAM_AFTER_LOGIN_URL) or "/"
+    return landing(None)
 
 
 def iam_datetime(value: datetime | None) -> Markup:

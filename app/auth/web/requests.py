@@ -25,7 +25,7 @@ _LONGEST_FIELD = 8192
 _MOST_FIELDS = 200
 _LARGEST_JSON = 64 * 1024
 _READS_JSON = "__iam_reads_json__"
-REPEATABLE = {"permissions", "ids", "roles"}
+REPEATABLE = {"permissions", "ids", "roles", "MFA_METHODS", "WEBAUTHN_ALLOWED_AAGUIDS"}
 
 
 class PayloadTooLarge(IAMError):

@@ -1,7 +1,7 @@
 """Who this service is to authenticators: RP id, name and exact origins (WebAuthn Level 3, 4).
 
-From settings, never from the Host header (AT-090, AT-249); only without IAM_BASE_URL, in
-development, a loopback address is taken from the request.
+From settings and the hosts of tenants, never from any other Host header (AT-090, AT-249); only
+without IAM_BASE_URL, in development, a loopback address is taken from the request.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 from ...core.errors import BadRequest, Misconfigured
 from ...core.i18n import _
+from ...tenancy.services_settings import effective
 from ..settings import AuthSettings
-from ..web.links import public_origin
+from ..web.links import named_origin, public_origin
 from .settings_webauthn import WebauthnSettings, is_address
 
 
@@ -33,9 +34,12 @@ def relying_party() -> RelyingParty:
     settings = WebauthnSettings.current()
     origins = settings.WEBAUTHN_ORIGINS or (_own_origin(),)
     rp_id = settings.WEBAUTHN_RP_ID or urlsplit(_own_origin()).hostname or ""
+    if own := named_origin():  # a tenant's host is where its keys are used, and only there
+        host, origins = urlsplit(own).hostname or "", (own,)
+        rp_id = rp_id if host == rp_id or host.endswith(f".{rp_id}") else host
     if is_address(rp_id):
         raise _unusable(_own_origin())
-    name = settings.WEBAUTHN_RP_NAME or AuthSettings.current().IAM_BRAND_NAME
+    name = settings.WEBAUTHN_RP_NAME or effective(AuthSettings).IAM_BRAND_NAME
     return RelyingParty(rp_id, name, origins)
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 from pydantic import ValidationInfo, field_validator
 
 from ...core.checks import Finding
-from ...core.settings import CommaList, Section, setting
+from ...core.settings import ONLY_ON, WITHIN, CommaList, Section, setting
 from ..mfa.settings_mfa import MfaSettings
 from ..settings import AuthSettings
 
@@ -52,6 +52,7 @@ class WebauthnSettings(Section):
         "PIN or biometrics where a key is the second step. Signing in by a passkey alone "
         "always requires them.",
         per_tenant=True,
+        floor=("discouraged", "preferred", "required"),
     )
     WEBAUTHN_RESIDENT_KEY: Literal["required", "preferred", "discouraged"] = setting(
         "preferred",
@@ -65,14 +66,19 @@ class WebauthnSettings(Section):
         "none",
         "`direct`: only keys whose maker is vouched for by a trusted root are taken.",
         per_tenant=True,
+        floor=("none", "direct"),
     )
     WEBAUTHN_ALLOWED_AAGUIDS: CommaList = setting(
-        (), "Models of authenticators that may be registered; empty: every one.", per_tenant=True
+        (),
+        "Models of authenticators that may be registered; empty: every one.",
+        per_tenant=True,
+        floor=WITHIN,
     )
     WEBAUTHN_REFUSE_CLONES: bool = setting(
         False,
         "Refuse a key whose signature counter did not grow, rather than only tell about it.",
         per_tenant=True,
+        floor=ONLY_ON,
     )
 
     @field_validator("WEBAUTHN_ATTESTATION")

@@ -16,13 +16,15 @@ from flask import current_app
 
 from ...core.errors import Misconfigured
 from ...core.registry import Registry
-from ..messages import EMAIL, SMS, Message
+from ..messages import EMAIL, SMS, WHATSAPP, Message
 from ..settings import NotifySettings
 from .console import ConsoleGateway
 from .disabled import DisabledGateway
 from .smtp import SmtpGateway
+from .syslog import SyslogGateway
 from .twilio import TwilioGateway
 from .vonage import VonageGateway
+from .webhook import WebhookGateway
 from .whatsapp import CloudApiGateway
 
 _EXTENSION = "iam_gateways"
@@ -50,6 +52,8 @@ BUILT_IN: tuple[type[Gateway], ...] = (
     TwilioGateway,
     VonageGateway,
     CloudApiGateway,
+    WebhookGateway,
+    SyslogGateway,
 )
 
 
@@ -68,7 +72,9 @@ def provider_of(channel: str, settings: NotifySettings) -> str:
     """Return the name of the gateway that the settings choose for a channel."""
     if channel == EMAIL:
         return settings.MAIL_PROVIDER
-    return settings.SMS_PROVIDER if channel == SMS else settings.WHATSAPP_PROVIDER
+    if channel in (SMS, WHATSAPP):
+        return settings.SMS_PROVIDER if channel == SMS else settings.WHATSAPP_PROVIDER
+    return channel  # a machine's channel has one gateway, of its own name
 
 
 def gateway_for(channel: str, provider: str | None = None) -> Gateway:

@@ -297,6 +297,87 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_iam_subject_key")),
         **INNODB,
     )
+    op.create_table(
+        "iam_access_context",
+        sa.Column("id", guid(), nullable=False),
+        sa.Column("tenant_id", guid(), nullable=False),
+        sa.Column("target_tenant_id", guid(), nullable=False),
+        sa.Column("user_id", guid(), nullable=False),
+        sa.Column("session_id", guid(), nullable=False),
+        sa.Column("reason", string(200), nullable=False),
+        sa.Column("started_at", moment(), nullable=False),
+        sa.Column("ends_at", moment(), nullable=False),
+        sa.Column("ended_at", moment(), nullable=True),
+        sa.Column("end_reason", string(16), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["target_tenant_id"],
+            ["iam_tenant.id"],
+            name=op.f("fk_iam_access_context_target_tenant_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "user_id"],
+            ["iam_user_account.tenant_id", "iam_user_account.id"],
+            name=op.f("fk_iam_access_context_tenant_id_user_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["iam_tenant.id"], name=op.f("fk_iam_access_context_tenant_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_iam_access_context")),
+        **INNODB,
+    )
+    op.create_index(
+        "ix_iam_access_context_open", "iam_access_context", ["ended_at", "ends_at"], unique=False
+    )
+    op.create_index(
+        "ix_iam_access_context_target",
+        "iam_access_context",
+        ["target_tenant_id", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_iam_access_context_tenant", "iam_access_context", ["tenant_id", "id"], unique=False
+    )
+    op.create_table(
+        "iam_invitation",
+        sa.Column("id", guid(), nullable=False),
+        sa.Column("tenant_id", guid(), nullable=False),
+        sa.Column("email", string(254), nullable=False),
+        sa.Column("open_email", string(254), nullable=True),
+        sa.Column("name", string(120), nullable=False),
+        sa.Column("language", string(16), nullable=True),
+        sa.Column("actor_type", string(24), nullable=False),
+        sa.Column("roles", sa.JSON(), nullable=False),
+        sa.Column("parent_id", guid(), nullable=True),
+        sa.Column("token_digest", digest(), nullable=False),
+        sa.Column("invited_by", guid(), nullable=True),
+        sa.Column("created_at", moment(), nullable=False),
+        sa.Column("sent_at", moment(), nullable=False),
+        sa.Column("expires_at", moment(), nullable=False),
+        sa.Column("accepted_at", moment(), nullable=True),
+        sa.Column("accepted_by", guid(), nullable=True),
+        sa.Column("revoked_at", moment(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "accepted_by"],
+            ["iam_user_account.tenant_id", "iam_user_account.id"],
+            name=op.f("fk_iam_invitation_tenant_id_accepted_by"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id", "parent_id"],
+            ["iam_organization.tenant_id", "iam_organization.id"],
+            name=op.f("fk_iam_invitation_tenant_id_parent_id"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["iam_tenant.id"], name=op.f("fk_iam_invitation_tenant_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_iam_invitation")),
+        sa.UniqueConstraint("tenant_id", "id", name=op.f("uq_iam_invitation_tenant_id_id")),
+        sa.UniqueConstraint(
+            "tenant_id", "open_email", name=op.f("uq_iam_invitation_tenant_id_open_email")
+        ),
+        sa.UniqueConstraint("token_digest", name=op.f("uq_iam_invitation_token_digest")),
+        **INNODB,
+    )
+    op.create_index("ix_iam_invitation_expires_at", "iam_invitation", ["expires_at"], unique=False)
     op.add_column("iam_auth_log", sa.Column("ip_index", octets(16), nullable=True))
     op.add_column("iam_auth_log", sa.Column("origin_sealed", octets(1024), nullable=True))
     op.add_column("iam_auth_log", sa.Column("personal_sealed", octets(32768), nullable=True))
@@ -305,6 +386,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_iam_auth_log_ip", "iam_auth_log", ["tenant_id", "ip_index", "id"], unique=False
     )
+    op.create_index(
+        "ix_iam_auth_log_subject", "iam_auth_log", ["tenant_id", "subject_id", "id"], unique=False
+    )
+    op.add_column("iam_auth_session", sa.Column("access_context_id", guid(), nullable=True))
     op.add_column("iam_tenant", sa.Column("host", string(253), nullable=True))
     op.create_index("ix_iam_tenant_parent_id", "iam_tenant", ["parent_id"], unique=False)
     op.create_index("uq_iam_tenant_host", "iam_tenant", ["host"], unique=True)

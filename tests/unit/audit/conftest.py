@@ -15,9 +15,10 @@ from app.audit.models import IAMAuthLog
 from app.audit.services_audit import record
 from app.core import clock
 from app.core.actor import Actor
-from app.core.db import transaction
+from app.core.db import session, transaction
 from app.core.ids import new_id
 from app.core.scoping import tenant_scope
+from app.tenancy.models import IAMTenant
 
 
 class Trail:
@@ -25,6 +26,10 @@ class Trail:
 
     def __init__(self) -> None:
         self.tenant_id = new_id()
+        at = clock.now()
+        values = {"id": self.tenant_id, "slug": self.tenant_id.hex, "name": "A", "type": "tenant"}
+        with self.scope(), transaction():
+            session().add(IAMTenant(**values, created_at=at))
         self.person = new_id()
         self.actor = Actor(
             kind="user",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
+import tracemalloc
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -17,6 +20,7 @@ from app.audit.services_export import COLUMNS, Export, safe_cell
 from app.core import clock
 from app.core.db import session, transaction
 from app.core.errors import BadRequest
+from app.core.ids import new_id
 
 EVERYTHING = AuditFilter()
 
@@ -116,3 +120,62 @@ def test_at_403_a_formula_in_a_name_or_browser_is_neutralised_in_the_file(trail)
     [row] = csv.DictReader(io.StringIO(exported(trail, "csv"), newline=""))
     assert row["user_agent"] == f"'{poison}"
     assert not any(value.startswith(tuple("=+-@\t\r")) for value in row.values())
+
+
+# ------------------------------------------------------------------------- memory
+
+
+def bulk(trail, action: str, count: int) -> None:
+    """Put events into the trail past the service, which would take its time over them."""
+    at = clock.now()
+    same = {
+        "tenant_id": trail.tenant_id, "action": action, "severity": "info", "status": "success",
+        "actor_type": "anonymous", "changes": {}, "metadata": {"identifier": "x" * 400},
+        "encoding_version": 1, "occurred_at": at, "recorded_at": at,
+    }  # fmt: skip
+    with session().get_bind().begin() as connection:
+        rows = [{**same, "id": new_id()} for _number in range(count)]
+        connection.execute(IAMAuthLog.__table__.insert(), rows)
+
+
+def peak(trail, format_: str, action: str) -> tuple[int, int]:
+    """Return the rows of an export and the most memory that it held at once."""
+    sent = begin(trail, format_, AuditFilter(action=action))
+    gc.collect()
+    tracemalloc.start()
+    try:
+        rows = sum(chunk.count("x" * 400) for chunk in sent.chunks)
+        return rows, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("format_", ["csv", "json", "ndjson"])
+def test_m4_an_export_takes_no_more_memory_for_more_events(trail, monkeypatch, format_) -> None:
+    """Five times as many events, the same peak: what was sent is forgotten."""
+    monkeypatch.setattr(services_export, "CHUNK_ROWS", 100)
+    bulk(trail, "LOGOUT", 200)
+    bulk(trail, "DEVICE_RENAMED", 1000)
+    peak(trail, format_, "LOGOUT")  # what is made once is made now
+    few, little = peak(trail, format_, "LOGOUT")
+    many, much = peak(trail, format_, "DEVICE_RENAMED")
+    assert (few, many) == (200, 1000)
+    assert much < little * 1.25, f"{little} bytes for {few} events, {much} for {many}"
+
+
+def test_the_measure_of_memory_can_fail(trail, monkeypatch) -> None:
+    monkeypatch.setattr(services_export, "CHUNK_ROWS", 100)
+    kept: list[object] = []
+    ndjson = services_export.FORMATS["ndjson"]
+
+    def hoard(rows, first):
+        kept.append(rows)
+        return ndjson.write(rows, first)
+
+    bulk(trail, "LOGOUT", 200)
+    bulk(trail, "DEVICE_RENAMED", 1000)
+    hoarding = replace(ndjson, write=hoard)
+    monkeypatch.setitem(services_export.FORMATS, "ndjson", hoarding)
+    _few, little = peak(trail, "ndjson", "LOGOUT")
+    _many, much = peak(trail, "ndjson", "DEVICE_RENAMED")
+    assert much > little * 1.5

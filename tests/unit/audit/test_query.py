@@ -196,6 +196,7 @@ def test_m4_the_first_id_of_a_moment_is_not_above_any_id_made_then(trail) -> Non
 
 def test_m4_an_index_serves_each_filter_and_its_order(trail) -> None:
     """No sort and no scan of the table: what keeps a page fast at ten million rows."""
+    trail.add("LOGOUT")  # makes the tenant's key for addresses, by which they are found
     person = fill(trail.tenant_id)
     everything = AuditLogQuery().limit(51)
     for query in (
@@ -284,3 +285,38 @@ def plan_of(ask: Callable[[], object]) -> str:
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(explain[engine.dialect.name] + statement, parameters)
         return "\n".join(str(row[-1]) for row in rows.all())
+
+
+def test_m4_a_query_counts_up_to_its_limit_and_finds_the_newest(trail) -> None:
+    assert AuditLogQuery().first() is None
+    trail.add("LOGOUT", count=3)
+    trail.add("USER_DELETED", resource=("user_account", trail.person))
+    query = AuditLogQuery()
+    assert (query.count(), query.limit(2).count()) == (4, 2)
+    newest = query.first()
+    assert newest is not None
+    assert newest.action == "USER_DELETED"
+    assert query.by_action("LOGIN_FAILED").count() == 0
+
+
+def test_m4_each_yields_every_event_once_whatever_the_chunk(trail) -> None:
+    trail.add("LOGOUT", count=7)
+    for size in (1, 3, 7, 100):
+        found = [row.id for row in AuditLogQuery().limit(size).each()]
+        assert len(found) == len(set(found)) == 7
+        assert found == sorted(found, reverse=True)
+
+
+def test_m4_what_concerns_a_person_is_found_whoever_did_it(trail) -> None:
+    other = new_id()
+    trail.add("USER_SUSPENDED", resource=("user_account", other))
+    trail.add("LOGOUT")
+    assert names(AuditLogQuery().by_subject(other)) == ["USER_SUSPENDED"]
+    assert names(AuditLogQuery().by_severity("warning", "info")) == ["LOGOUT", "USER_SUSPENDED"]
+
+
+def test_at_405_the_steps_of_a_query_never_reach_another_tenant(trail, foreign_trail) -> None:
+    foreign_trail.add("USER_DELETED", resource=("user_account", foreign_trail.person))
+    query = AuditLogQuery().by_tenant(foreign_trail.tenant_id)
+    assert (query.count(), query.first(), list(query.each())) == (0, None, [])
+    assert AuditLogQuery().by_subject(foreign_trail.person).all() == []

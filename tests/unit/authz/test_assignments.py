@@ -209,7 +209,7 @@ def test_k4_a_client_admin_binds_a_role_to_their_own_organizations_only(realm: A
     inside = realm.person("ina", parent=mine)
     with pytest.raises(RightsExceeded):
         realm.assign(clara, inside, "reader")
-    with pytest.raises(RightsExceeded):
+    with pytest.raises(NotFound):
         realm.assign(clara, inside, "reader", scope="organization", organization_id=other)
     realm.assign(clara, inside, "reader", scope="organization", organization_id=mine)
     grants = realm.grants(inside)

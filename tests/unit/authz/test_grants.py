@@ -160,3 +160,35 @@ def test_a_check_stays_below_two_microseconds_at_200_permissions() -> None:
         held.allows("thing_7:read", owner_id=SOMEBODY, parent_id=THERE, user_id=ME)
 
     assert min(timeit.repeat(ask, number=2000, repeat=7)) / 2000 <= 2e-6
+
+
+@pytest.mark.parametrize(
+    ("scope", "reaches", "delegated"),
+    [
+        ("global", True, False),
+        ("tenant", True, False),
+        ("organization", True, True),
+        ("team", True, True),
+        ("own", False, False),
+        ("own organization", True, True),
+        ("organization tenant", True, False),
+    ],
+)
+def test_k4_a_right_reaches_others_or_only_oneself(
+    scope: str, reaches: bool, delegated: bool
+) -> None:
+    held = grants(user__read=scope)
+    assert held.reaches("user:read") is reaches
+    assert held.delegated("user:read") is delegated
+    assert not held.reaches("user:update")
+    assert not held.delegated("user:update")
+
+
+def test_k4_a_right_by_organization_without_one_reaches_nobody() -> None:
+    nowhere = Grants(permissions={"user:read": frozenset({"organization"})})
+    assert not nowhere.reaches("user:read")
+    assert nowhere.delegated("user:read")
+    bound = Grants(organization_permissions={HERE: frozenset({"user:read"})})
+    assert bound.reaches("user:read")
+    assert bound.delegated("user:read")
+    assert not bound.reaches("user:update")

@@ -19,6 +19,7 @@ GOOD: dict[str, Any] = {
     "MAIL_PASSWORD": "secret-of-the-mailer",
     "SMS_PROVIDER": "none",
     "WHATSAPP_PROVIDER": "none",
+    "AUDIT_NOTIFY_EMAILS": "security@example.com",
 }
 
 
@@ -51,6 +52,15 @@ def test_a_good_configuration_has_no_findings() -> None:
         ({"IAM_SMS_COUNTRIES": "*"}, "iam.W206"),
         ({"IAM_DEMO": True}, "iam.E207"),
         ({"MAIL_FROM": "Example"}, "iam.E208"),
+        (
+            {"AUDIT_NOTIFY_URL": "http://a.example/x", "AUDIT_NOTIFY_SECRET": "s" * 24},
+            "iam.E209",
+        ),
+        (
+            {"AUDIT_NOTIFY_URL": "https://a.example/x", "AUDIT_NOTIFY_SECRET": "s" * 23},
+            "iam.E210",
+        ),
+        ({"AUDIT_NOTIFY_EMAILS": None}, "iam.W209"),
     ],
 )
 def test_v1_a_bad_configuration_is_named(changes: dict[str, Any], expected: str) -> None:

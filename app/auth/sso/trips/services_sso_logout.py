@@ -22,7 +22,7 @@ from ....core.errors import IAMError, NotFound
 from ....core.ids import new_id
 from ...models import IAMSsoLogoutToken
 from ...providers import providers
-from ...web.links import public_url
+from ...web.links import here_url
 from .. import services_connections, services_sso_sessions
 from ..connection import Connection
 from ..errors_sso import SsoRefused, SsoUnavailable
@@ -64,7 +64,7 @@ def logout_url(connection: Connection, hint: str | None) -> str | None:
     query = {
         **({"id_token_hint": hint} if hint else {}),
         "client_id": connection.client_id,
-        "post_logout_redirect_uri": public_url("iam_auth.signed_out"),
+        "post_logout_redirect_uri": here_url("iam_auth.signed_out"),
         "state": rng.token(),
     }
     return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{urlencode(query)}"

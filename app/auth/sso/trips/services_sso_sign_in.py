@@ -11,11 +11,11 @@ from typing import Any
 from uuid import UUID
 
 from ....audit import events
-from ....audit.services_audit import FAILURE, record
+from ....audit.services_audit import DENIED, FAILURE, record
 from ....core.actor import Actor
 from ....core.db import transaction
 from ....core.errors import IAMError
-from ...errors import InvalidCredentials, SessionLimitReached
+from ...errors import AddressRefused, InvalidCredentials, SessionLimitReached
 from ...principal import Principal
 from ...sessions.services_sessions import SignIn
 from ...sign_in import services_gate
@@ -37,6 +37,7 @@ from .assurance import shown_by
 
 _REASONS: dict[type[IAMError], str] = {
     InvalidCredentials: "account_status",
+    AddressRefused: "address",
     SessionLimitReached: "session_limit",
 }
 
@@ -121,10 +122,15 @@ def _offer_link(
 
 
 def _record_turned_away(refusal: IAMError, user_id: UUID | None, actor: Actor) -> None:
+    resource = ("user_account", user_id) if user_id is not None else None
     with transaction():
+        if isinstance(refusal, AddressRefused):  # what the gate wrote was rolled back
+            record(
+                events.IP_REFUSED, resource=resource, status=DENIED, actor=actor, reason="sign_in"
+            )
         record(
             events.LOGIN_FAILED,
-            resource=("user_account", user_id) if user_id is not None else None,
+            resource=resource,
             status=FAILURE,
             error=refusal.code,
             actor=actor,

@@ -1,0 +1,178 @@
+"""Anchors: each checkpoint leaves for places that the database's administrator does not rule.
+
+A file, a system log and a webhook each get every checkpoint in order, at least once; how far
+each has come stands in the head. A place that cannot be reached is tried again, and never
+keeps the sealer waiting: delivery has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from flask import current_app
+from sqlalchemy import bindparam, select, update
+
+from ..core import clock, http, syslog
+from ..core.db import end_read, run_prepared, session, transaction
+from ..core.errors import UpstreamFailed
+from ..core.running.background import Background
+from ..core.scoping import tenant_scope
+from .sealing.models_seal import IAMAuditCheckpoint, IAMAuditHead
+from .settings import AuditSettings
+
+POLL_SECONDS = 30.0
+_EXTENSION = "iam_anchors"
+_BATCH = 100
+_TIMEOUT = 5.0
+_MAX_ANSWER = 16 * 1024
+_HEAD = IAMAuditHead.__table__
+_HEADS = select(_HEAD.c.id, _HEAD.c.anchored)
+_HELD = _HEADS.where(_HEAD.c.id == bindparam("tenant")).with_for_update()
+_PROGRESS = (
+    update(IAMAuditHead)
+    .where(_HEAD.c.id == bindparam("tenant"))
+    .values(anchored=bindparam("anchored"))
+)
+_log = logging.getLogger("iam.audit")
+
+
+class Anchored(NamedTuple):
+    """One checkpoint on its way: the row's id and the signed note."""
+
+    id: UUID
+    note: str
+
+
+Send = Callable[[Anchored], None]
+
+
+def wake() -> None:
+    """Have new checkpoints delivered soon, in the background; nothing where no place is set."""
+    if not _places():
+        return
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - a thread outlives the proxy
+    made = Background(app, deliver_due, name="iam-anchors", poll=POLL_SECONDS)
+    app.extensions.setdefault(_EXTENSION, made).wake()
+
+
+def deliver_due() -> None:
+    """Deliver to each place what it lacks; what fails is left for the next time.
+
+    Owns its transactions. Raises Unavailable.
+    """
+    places = _places()
+    if not places:
+        return
+    found = run_prepared(_HEADS, {}, reason=_EVERY)
+    heads = [(row.id, dict(row.anchored or {})) for row in found]
+    end_read()
+    for name, send in places.items():
+        for tenant_id, anchored in heads:
+            # What is away is away for every tenant: one wait is enough.
+            if not _deliver(tenant_id, name, send, after=anchored.get(name)):
+                break
+
+
+_EVERY = "the checkpoints of every tenant are anchored"
+
+
+def _places() -> dict[str, Send]:
+    settings = AuditSettings.current()
+    places: dict[str, Send] = {}
+    if settings.AUDIT_ANCHOR_FILE:
+        places["file"] = lambda item: _append(settings.AUDIT_ANCHOR_FILE, item)
+    if settings.AUDIT_ANCHOR_SYSLOG:
+        places["syslog"] = lambda item: _log_line(settings.AUDIT_ANCHOR_SYSLOG, item)
+    if settings.AUDIT_ANCHOR_URL:
+        places["url"] = lambda item: _post(settings, item)
+    return places
+
+
+def _deliver(tenant_id: UUID, name: str, send: Send, *, after: str | None) -> bool:
+    last = UUID(after) if after else UUID(int=0)
+    while True:
+        with tenant_scope(tenant_id):
+            due = [Anchored(row.id, row.note) for row in session().execute(_after(last))]
+            end_read()
+        done = last
+        try:
+            for item in due:
+                send(item)
+                done = item.id
+        except (UpstreamFailed, OSError) as error:
+            _log.warning("anchor %s not reached: %s", name, type(error).__name__)
+            return False
+        finally:
+            if done != last:
+                _note(tenant_id, name, done)
+        if len(due) < _BATCH:
+            return True
+        last = done
+
+
+def _after(last: UUID) -> Any:
+    query = select(IAMAuditCheckpoint.id, IAMAuditCheckpoint.note)
+    query = query.where(IAMAuditCheckpoint.id > last)
+    return query.order_by(IAMAuditCheckpoint.id).limit(_BATCH)
+
+
+def _note(tenant_id: UUID, name: str, done: UUID) -> None:
+    with transaction():
+        row = run_prepared(_HELD, {"tenant": tenant_id}, reason="by the tenant's id").one()
+        anchored = dict(row.anchored or {})
+        # Another process may have come further meanwhile.
+        anchored[name] = max(str(done), str(anchored.get(name, "")))
+        given = {"tenant": tenant_id, "anchored": anchored}
+        run_prepared(_PROGRESS, given, reason="by the tenant's id")
+
+
+def _append(path: str, item: Anchored) -> None:
+    # One write at the end of the file: several processes do not mix their notes.
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        os.write(file, f"{item.note}\n".encode())
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _log_line(target: str, item: Anchored) -> None:
+    syslog.send(target, syslog.Line("checkpoint", _json(item), clock.now()))
+
+
+def _post(settings: AuditSettings, item: Anchored) -> None:
+    """Post a checkpoint, signed as Standard Webhooks says: over id, time and body (AT-414)."""
+    body, at, name = _json(item).encode(), str(int(clock.now().timestamp())), str(item.id)
+    signed = b".".join((name.encode(), at.encode(), body))
+    mark = hmac.digest(_key(settings.AUDIT_ANCHOR_SECRET), signed, "sha256")
+    headers = {
+        "Content-Type": "application/json",
+        "Webhook-Id": name,
+        "Webhook-Timestamp": at,
+        "Webhook-Signature": f"v1,{base64.b64encode(mark).decode()}",
+    }
+    # The operator named the address: it may lie in their own network.
+    answer = http.fetch(
+        "POST", settings.AUDIT_ANCHOR_URL, headers=headers, content=body,
+        timeout=_TIMEOUT, max_bytes=_MAX_ANSWER, allow_private=True,
+    )  # fmt: skip
+    if not 200 <= answer.status < 300:
+        raise UpstreamFailed(code="upstream.refused")
+
+
+def _key(secret: str) -> bytes:
+    prefix = "whsec_"
+    if secret.startswith(prefix):
+        return base64.b64decode(secret.removeprefix(prefix))
+    return secret.encode()
+
+
+def _json(item: Anchored) -> str:
+    return json.dumps({"note": item.note}, separators=(",", ":"))

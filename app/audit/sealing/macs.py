@@ -1,0 +1,39 @@
+"""The mark of origin on an event: only this installation can have written it.
+
+Whoever can write to the database alone cannot make a row that the sealer takes into the
+trail: the key of the mark (HMAC-SHA-256) is not in the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from sqlalchemy import inspect
+
+from ...core.crypto import keyring, same
+from ..models import IAMAuthLog
+from ..verifier import FIELDS, encode
+
+LABEL = "audit event"
+
+
+def mac_of(values: Mapping[str, Any]) -> bytes:
+    """Return the mark over an event given by attributes of `IAMAuthLog`.
+
+    Raises ValueError or TypeError for a value without a canonical form.
+    """
+    names = _attributes()
+    event = {column: values.get(names[column]) for column in FIELDS}
+    return keyring().macs(encode(event), LABEL)[0]
+
+
+def is_ours(encoded: bytes, mac: bytes | None) -> bool:
+    """Return whether `mac` was made over an encoded event under any key of this installation."""
+    return mac is not None and any(same(mac, ours) for ours in keyring().macs(encoded, LABEL))
+
+
+@cache
+def _attributes() -> dict[str, str]:
+    return {found.columns[0].name: found.key for found in inspect(IAMAuthLog).column_attrs}

@@ -1,0 +1,1 @@
+"""Numbers of the audit trail: what happened how often in the last days, from where."""

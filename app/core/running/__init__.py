@@ -1,0 +1,1 @@
+"""Work that runs beside requests: threads of a process, loops of a worker."""
