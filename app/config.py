@@ -73,6 +73,7 @@ class Demo(Development):
 
     IAM_ENV = "demo"
     IAM_DEMO = True
+    IAM_TENANT_PATH = "/t"
     IAM_SUPER_ADMIN_NETWORKS = ("127.0.0.0/8", "::1/128")
     SIGN_IN_LINK_ENABLED = True
     SIGN_IN_CODE_EMAIL_ENABLED = True

@@ -79,19 +79,29 @@ def _announce(content: dict[str, Any], port: int) -> None:
     url = content["url"]
     click.echo(f"\nAddress    {url}   (for passkeys: http://{NAME}:{port})")
     click.echo(f"Messages   {url}/dev/outbox\n")
+    _list_people(content["users"])
+    for tenant in content["tenants"].values():
+        click.echo(f"\n{tenant['name']} is a tenant of its own: {url}{tenant['path']}/auth/login\n")
+        _list_people(tenant["users"])
+    click.echo("\nCtrl-C ends it.")
+
+
+def _list_people(users: dict[str, Any]) -> None:
     click.echo(f"{'username':<16} {'password':<30} {'roles':<16} second factor")
-    for user in content["users"].values():
+    for user in users.values():
         factor = "make totp" if user["totp_secret"] else "enrol one"
         roles = ", ".join(user["roles"])
         click.echo(f"{user['username']:<16} {user['password']:<30} {roles:<16} {factor}")
-    click.echo("\nCtrl-C ends it.")
 
 
 def _print_codes() -> None:
     path = FOLDER / "demo.json"
     if not path.is_file():
         raise click.ClickException("no demonstration here yet: run `make demo` first")
-    users = json.loads(path.read_text(encoding="utf-8"))["users"].values()
+    content = json.loads(path.read_text(encoding="utf-8"))
+    users = [*content["users"].values()]
+    for tenant in content.get("tenants", {}).values():
+        users += tenant["users"].values()
     now = clock.now()
     left = 30 - int(now.timestamp()) % 30
     for user in users:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from app.audit import events
 from app.audit.services_audit import record
@@ -19,13 +20,17 @@ from app.auth.accounts import services_accounts
 from app.auth.accounts.services_directory import find_by_login
 from app.auth.factors.totp import new_secret
 from app.auth.models import IAMMfaMethod, IAMUserAccount
+from app.auth.tenants import services_tenant_admin
+from app.auth.tenants.services_tenant_admin import NewTenant
 from app.core import clock, hashing, rng
 from app.core.actor import Actor, system_actor
 from app.core.crypto import keyring
 from app.core.db import session, transaction
 from app.core.ids import new_id
 from app.core.scoping import tenant_scope
-from app.tenancy.services_tenants import ensure_default_tenant
+from app.tenancy.services_organizations import create_organization, list_organizations
+from app.tenancy.services_tenants import ensure_default_tenant, find_by_slug
+from app.tenancy.settings import TenancySettings
 
 FILE = "demo.json"
 
@@ -40,6 +45,7 @@ class Person:
     role: str
     actor_type: str
     totp: bool
+    organization: str = ""
 
     @property
     def email(self) -> str:
@@ -47,25 +53,70 @@ class Person:
         return f"{self.key.replace('_', '.')}@example.org"
 
 
+PARTNER, CLIENT = "Northwind Partners", "Harbour Clinic"
 PEOPLE = (
     Person("admin", "Ada", "Lovelace", "tenant_admin", "tenant_admin", totp=True),
     Person("manager", "Katherine", "Johnson", "user_manager", "end_user", totp=True),
     Person("auditor", "Grace", "Hopper", "auditor", "end_user", totp=True),
-    Person("viewer", "Alan", "Turing", "viewer", "end_user", totp=False),
-    Person("partner_admin", "Mary", "Jackson", "partner_admin", "partner_admin", totp=True),
+    Person("viewer", "Alan", "Turing", "viewer", "end_user", totp=False, organization=CLIENT),
+    Person(
+        "partner_admin", "Mary", "Jackson", "partner_admin", "partner_admin",
+        totp=True, organization=PARTNER,
+    ),
+    Person("platform", "Barbara", "Liskov", "super_admin", "super_admin", totp=True),
+)  # fmt: skip
+# Another tenant, below the first: its people sign in at its own address.
+TENANT = ("acme", "Acme Robotics")
+TENANT_PEOPLE = (
+    Person("acme_admin", "Hedy", "Lamarr", "tenant_admin", "tenant_admin", totp=True),
+    Person("acme_viewer", "Annie", "Easley", "viewer", "end_user", totp=False),
 )
 
 
 def seed(folder: Path) -> Iterator[str]:
     """Create the people that are missing and write the file of their sign-ins."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tenant = ensure_default_tenant("seed")
+    home = ensure_default_tenant("seed")
     known = _read(folder / FILE)
-    with tenant_scope(tenant.id):
-        actor = system_actor(tenant.id, "seed")
-        users = {person.key: _ensure(person, known, actor) for person in PEOPLE}
-    _write(folder / FILE, {"url": known.get("url", ""), "tenant": tenant.slug, "users": users})
+    users = _people(home.id, PEOPLE, known.get("users", {}))
+    slug, name = TENANT
+    kept = known.get("tenants", {}).get(slug, {}).get("users", {})
+    theirs = _people(_tenant(home.id, slug, name), TENANT_PEOPLE, kept)
+    path = f"{TenancySettings.current().IAM_TENANT_PATH}/{slug}"
+    tenants = {slug: {"name": name, "path": path, "users": theirs}}
+    content = {"url": known.get("url", ""), "tenant": home.slug, "users": users}
+    _write(folder / FILE, {**content, "tenants": tenants})
     yield f"People     {len(users)} accounts, written to {FILE} in the instance folder"
+    yield f"Tenant     {name}, with {len(theirs)} people of its own"
+
+
+def _people(tenant_id: UUID, people: Iterable[Person], known: dict[str, Any]) -> dict[str, Any]:
+    actor = system_actor(tenant_id, "seed")
+    with tenant_scope(tenant_id):
+        places = _organizations(actor) if any(person.organization for person in people) else {}
+        return {person.key: _ensure(person, places, known, actor) for person in people}
+
+
+def _organizations(actor: Actor) -> dict[str, UUID]:
+    found = {row.name: row.id for row in list_organizations()}
+    with transaction():
+        for name, kind, above in ((PARTNER, "partner", ""), (CLIENT, "client", PARTNER)):
+            if name not in found:
+                row = create_organization(
+                    name, kind=kind, parent_id=found.get(above), actor_grants=None, actor=actor
+                )
+                found[name] = row.id
+    return found
+
+
+def _tenant(home_id: UUID, slug: str, name: str) -> UUID:
+    found = find_by_slug(slug)
+    if found is not None:
+        return found.id
+    actor = system_actor(home_id, "seed")
+    with tenant_scope(home_id), transaction():
+        new = NewTenant(slug, name, "client")
+        return services_tenant_admin.create(new, parent_id=home_id, actor_grants=None, actor=actor)
 
 
 def set_url(folder: Path, url: str) -> dict[str, Any]:
@@ -75,16 +126,18 @@ def set_url(folder: Path, url: str) -> dict[str, Any]:
     return content
 
 
-def _ensure(person: Person, known: dict[str, Any], actor: Actor) -> dict[str, Any]:
+def _ensure(
+    person: Person, places: dict[str, UUID], known: dict[str, Any], actor: Actor
+) -> dict[str, Any]:
     found = find_by_login(person.key)
-    kept = known.get("users", {}).get(person.key)
+    kept = known.get(person.key)
     if found is not None and kept:
         return dict(kept)
     password = rng.password()
     secret = new_secret() if person.totp else None
     password_hash = hashing.current().hash(password)
     with transaction():
-        user = _account(person, found, password_hash, actor)
+        user = _account(person, found, password_hash, places.get(person.organization), actor)
         if secret:
             _enrol(user, secret, actor)
     return {
@@ -96,7 +149,11 @@ def _ensure(person: Person, known: dict[str, Any], actor: Actor) -> dict[str, An
 
 
 def _account(
-    person: Person, found: IAMUserAccount | None, password_hash: str, actor: Actor
+    person: Person,
+    found: IAMUserAccount | None,
+    password_hash: str,
+    parent_id: UUID | None,
+    actor: Actor,
 ) -> IAMUserAccount:
     if found is not None:  # the file was lost: the account gets a new password
         found.password_hash = password_hash
@@ -109,6 +166,7 @@ def _account(
         last_name=person.last_name,
         actor_type=person.actor_type,
         roles=(person.role,),
+        parent_id=parent_id,
         invite=False,
         password_hash=password_hash,
         email_verified=True,
