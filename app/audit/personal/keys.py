@@ -8,6 +8,8 @@ key opens nothing anywhere. Refuses to make a second key for a person who was er
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, cast
@@ -28,6 +30,7 @@ from .models_reading import UNREADABLE, context_of, forget, keys_of
 _K = cast(Table, IAMSubjectKey.__table__)
 _log = logging.getLogger("iam")
 _REMEMBERED = "iam_subject_keys"
+_NOBODYS = "iam_events_of_nobody"
 _EXEMPT = exempt("a person has one key, in whichever tenant they act")
 _SECONDS = 600.0
 _MOST = 10_000
@@ -64,17 +67,34 @@ def remembered() -> Remembered:
     return found
 
 
-def writing_key(person: UUID, tenant_id: UUID) -> bytes:
+@contextmanager
+def nobodys() -> Iterator[None]:
+    """Make no key within the block: its events are of nobody, and thrown away."""
+    info = session().info
+    info[_NOBODYS] = True
+    try:
+        yield
+    finally:
+        info.pop(_NOBODYS, None)
+
+
+def writing_key(person: UUID, tenant_id: UUID, *, asked_by_stranger: bool = False) -> bytes:
     """Return the key under which an event may tell of `person`; made where there is none yet.
 
     `tenant_id` is the one of the event: a key is stored where it was needed first. For
     somebody erased it is a new one that nobody keeps: what is written stays unreadable.
+    Nothing is remembered for strangers: their answer must not be faster for people who were
+    here lately (AT-011).
     """
-    known = remembered().find(person)
+    known = None if asked_by_stranger else remembered().find(person)
     if known is not None:
         return known
     current = session()
-    key = keys_of(current, [person]).get(person)
+    held = keys_of(current, [person])
+    key = held.get(person)
+    if key is None and current.info.get(_NOBODYS):
+        key = held[person] = rng.random_bytes(KEY_BYTES)
+        return key
     if key is None:
         _make(person, tenant_id)
         forget(current)

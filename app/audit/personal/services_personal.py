@@ -13,6 +13,7 @@ from uuid import UUID
 
 from ...core.crypto import derive
 from ...core.db import session
+from ...core.ids import new_id
 from ..events import Event
 from .ciphers import ORIGIN, PERSONAL, seal
 from .keys import writing_key
@@ -20,6 +21,7 @@ from .models_reading import keys_of
 
 CHANGES = "changes"
 ACCOUNT = "user_account"
+STRANGER = "anonymous"
 _INDEX = "audit address"
 _INDEX_BYTES = 16
 
@@ -33,7 +35,8 @@ def protect(event: Event, values: dict[str, Any]) -> dict[str, Any]:
     if values["resource_type"] == ACCOUNT and values["subject_id"]:
         # Made with the account: later, many first events at once would wait for one another.
         writing_key(tenant_id, tenant_id)
-        writing_key(values["subject_id"], tenant_id)
+        if not _by_stranger(values):
+            writing_key(values["subject_id"], tenant_id)
     if values["ip_clear"]:
         found["ip_index"] = _index(writing_key(tenant_id, tenant_id), values["ip_clear"])
     if values["actor_id"] and (values["ip_clear"] or values["user_agent_clear"]):
@@ -42,6 +45,8 @@ def protect(event: Event, values: dict[str, Any]) -> dict[str, Any]:
         found["origin_sealed"] = _sealed(values, values["actor_id"], ORIGIN, told)
     if values["subject_id"]:
         found |= _of_subject(event, values)
+    elif _by_stranger(values) and not event.personal.isdisjoint(values["details_clear"]):
+        keys_of(session(), [new_id()])  # what it takes where the name is somebody's (AT-011)
     return found
 
 
@@ -72,8 +77,12 @@ def _of_subject(event: Event, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sealed(values: dict[str, Any], person: UUID, field: str, told: dict[str, Any]) -> bytes:
-    key = writing_key(person, values["tenant_id"])
+    key = writing_key(person, values["tenant_id"], asked_by_stranger=_by_stranger(values))
     return seal(key, values["tenant_id"], values["id"], field, told)
+
+
+def _by_stranger(values: dict[str, Any]) -> bool:
+    return values["actor_id"] is None and values["actor_type"] == STRANGER
 
 
 def _index(key: bytes, ip: str) -> bytes:

@@ -14,6 +14,7 @@ import phonenumbers
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 from sqlalchemy import inspect
 
+from ...audit.personal.keys import nobodys
 from ...core import clock
 from ...core.actor import Actor
 from ...core.db import Base, session
@@ -47,7 +48,7 @@ def is_one(user: IAMUserAccount) -> bool:
 @contextmanager
 def thrown_away() -> Iterator[None]:
     """Take back what the block wrote, once it was sent to the database."""
-    with session().begin_nested() as point:
+    with session().begin_nested() as point, nobodys():
         yield
         session().flush()
         point.rollback()

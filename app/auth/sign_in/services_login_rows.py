@@ -18,7 +18,7 @@ from ...core.scoping import current_tenant_id
 from ...risk import services_devices
 from ...risk.models import IAMDevice
 from ...tenancy.models import IAMTenant
-from ...tenancy.services_settings import stored_in
+from ...tenancy.services_settings import remember, stored_in
 from ..accounts.services_directory import login_key
 from ..models import IAMUserAccount
 
@@ -172,8 +172,10 @@ def replace_hash(user: Account, new_hash: str) -> bool:
 
 
 def account_of(row: Row[Any]) -> Account:
-    """Return the account of a row that selected COLUMNS."""
-    return Account(**{name: row._mapping[name] for name in _NAMES})
+    """Return the account of a row that selected COLUMNS; its tenant's settings came along."""
+    found = Account(**{name: row._mapping[name] for name in _NAMES})
+    remember(found.tenant_settings)
+    return found
 
 
 def device_of(row: Row[Any]) -> Device | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -108,7 +109,7 @@ def test_an_origin_is_written_as_browsers_write_it(url: str, origin: str) -> Non
 
 
 def test_at_249_the_rp_comes_from_settings_and_never_from_the_host_header(
-    app: Flask, client: FlaskClient
+    app: Flask, client: FlaskClient, scoped: UUID
 ) -> None:
     with app.test_request_context(headers={"Host": "evil.example"}):
         party = relying_party()
@@ -134,7 +135,7 @@ def test_e2_a_numeric_address_is_answered_by_a_sentence(
 
 
 def test_e2_without_a_base_url_localhost_works_and_other_hosts_do_not(
-    app: Flask, client: FlaskClient
+    app: Flask, client: FlaskClient, scoped: UUID
 ) -> None:
     with changed(app, AuthSettings, IAM_BASE_URL=""):
         with app.test_request_context(base_url="http://localhost:5000"):
