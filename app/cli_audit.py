@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import TextIO
 from uuid import UUID
 
 import click
@@ -33,15 +34,19 @@ audit_cli = AppGroup("audit", help="The audit trail.")
 @audit_cli.command("verify")
 @click.option("--tenant", "slug", default="", help="Slug of one tenant; all of them if left.")
 @click.option("--key", "keys", multiple=True, help="A verifier key that you kept; repeat for more.")
+@click.option("--keys", "listed", type=click.File(), help="A file of them, one in a line.")
 @click.option("--anchor", "files", multiple=True, type=click.Path(exists=True, dir_okay=False))
 @click.option("--fresh-within", help="Fail where the newest checkpoint is older: 90m, 2h, 1d.")
 @with_appcontext
-def audit_verify(slug: str, keys: tuple[str, ...], files: tuple[str, ...], **asked: str) -> None:
+def audit_verify(
+    slug: str, keys: tuple[str, ...], listed: TextIO | None, files: tuple[str, ...], **asked: str
+) -> None:
     """Check that the audit trail is whole, and that its append-only guards stand."""
     missing = schema_migrations.missing_triggers(engine())
     for name in missing:
         click.echo(f"missing    trigger {name}")
     wanted = [_tenant(slug)] if slug else []
+    keys += tuple(verifier.read_keys(listed.read())) if listed else ()
     try:
         report = services_bundle.verify(
             keys=keys, files=[Path(name) for name in files], wanted=wanted, **asked
@@ -66,8 +71,10 @@ def audit_export(bundle: Path, slug: str) -> None:
     try:
         with tenant_scope(actor.tenant_id):
             lines = services_bundle.write_bundle(bundle, tenants=wanted, actor=actor)
+    except FileExistsError:
+        raise click.ClickException(f"{bundle} is there already; name a new file") from None
     except (OSError, verifier.SourceError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(f"not exported: {error}") from None
     click.echo(f"Wrote      {lines} lines to {bundle}")
     click.echo(f"Next       python verifier.py {bundle} --key …")
 
@@ -77,6 +84,7 @@ def audit_export(bundle: Path, slug: str) -> None:
 @with_appcontext
 def audit_prune(yes: bool) -> None:
     """Delete events older than AUDIT_RETENTION_DAYS; signed proof of them stays."""
+    any_due = False
     for tenant_id in services_retention.tenants():
         with tenant_scope(tenant_id):
             days = effective(AuditSettings).AUDIT_RETENTION_DAYS
@@ -89,12 +97,13 @@ def audit_prune(yes: bool) -> None:
         if found is None:
             click.echo(f"Nothing    tenant {tenant_id}: no events older than {days} days")
             continue
+        any_due = True
         said = "Pruned    " if yes else "Would go  "
         click.echo(
             f"{said} tenant {tenant_id}: events {found.from_seq} to {found.until_seq - 1}, "
             f"signed {found.signed_at:%Y-%m-%d}, kept {days} days"
         )
-    if not yes:
+    if any_due and not yes:
         click.echo("Next       keep a copy (flask iam audit export), then add --yes")
 
 
@@ -110,24 +119,28 @@ def audit_seal(everything: bool) -> None:
 
 
 @audit_cli.command("key")
-@click.option("--tenant", "slug", default="", help="Slug of the tenant; the default one if left.")
+@click.option("--tenant", "slug", default="", help="Slug of one tenant; all of them if left.")
 @click.option("--rotate", is_flag=True, help="Sign with a new key from now on.")
 @with_appcontext
 def audit_key(slug: str, rotate: bool) -> None:
-    """Print the keys that check a tenant's trail; keep them elsewhere."""
-    tenant_id = _tenant(slug)
-    with tenant_scope(tenant_id):
-        if rotate:
-            try:
-                services_checkpoints.rotate_key(actor=system_actor(tenant_id, "command line"))
-            except IAMError as error:
-                raise click.ClickException(str(error.title)) from None
-        found = services_audit_keys.public_keys()
-        for key in found:
-            until = f"until {key.retired_at:%Y-%m-%d}" if key.retired_at else "in use"
-            click.echo(f"{key.vkey}  # since {key.created_at:%Y-%m-%d}, {until}")
-    if not found:
+    """Print the keys that check each tenant's trail; keep them elsewhere."""
+    wanted = [_tenant(slug)] if slug else services_retention.tenants()
+    for tenant_id in wanted:
+        with tenant_scope(tenant_id):
+            if rotate:
+                _rotate(tenant_id)
+            for key in services_audit_keys.public_keys():
+                until = f"until {key.retired_at:%Y-%m-%d}" if key.retired_at else "in use"
+                click.echo(f"{key.vkey}  # since {key.created_at:%Y-%m-%d}, {until}")
+    if not wanted:
         click.echo("Next       flask iam audit seal: the first checkpoint makes the key", err=True)
+
+
+def _rotate(tenant_id: UUID) -> None:
+    try:
+        services_checkpoints.rotate_key(actor=system_actor(tenant_id, "command line"))
+    except IAMError as error:
+        raise click.ClickException(str(error.title)) from None
 
 
 @audit_cli.command("proof")

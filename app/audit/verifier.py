@@ -383,6 +383,12 @@ def read_verifier_key(text: str) -> tuple[str, bytes]:
     return name, data[1:]
 
 
+def read_keys(text: str) -> list[str]:
+    """Return the verifier keys of a file, one in a line, comments after "#" left out."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
 def checkpoint_body(origin: str, size: int, root: bytes, chain: bytes, time: datetime) -> str:
     """Return the text of a checkpoint, ready to be signed."""
     _check_name(origin)
@@ -976,6 +982,7 @@ CODES: dict[str, str] = {
     "moved": "an event was moved to another tenant",
     "checkpoint_replaced": "a checkpoint is not the one that was issued in its place",
     "checkpoint_signature": "a checkpoint is not signed by a trusted key",
+    "no_key": "none of the keys to trust is this trail's",
     "clock": "times go backwards",
     "prune_invalid": "a prune statement does not hold",
     "unsealed": "events wait too long for the sealer, or for a checkpoint",
@@ -1093,12 +1100,18 @@ def _tenant_of(origin: str) -> UUID | None:
         return None
 
 
+def _keys_for(tenant_id: UUID, vkeys: Sequence[str]) -> list[str]:
+    return [key for key in vkeys if _tenant_of(read_verifier_key(key)[0]) == tenant_id]
+
+
 class _Check:
     """The check of one trail: what is signed first, then one walk over all seals."""
 
     def __init__(self, trail: Trail, asked: _Asked, report: Report) -> None:
         self.trail, self.asked, self.report = trail, asked, report
-        self.keys = list(asked.vkeys or trail.vkeys)
+        self.keys = _keys_for(trail.tenant_id, asked.vkeys)
+        self.unknown = bool(asked.vkeys and not self.keys)
+        self.keys = self.keys or list(trail.vkeys)
         self.found = 0
         self.marks: list[_Mark] = []
         self.anchors: list[_Mark] = []
@@ -1118,7 +1131,10 @@ class _Check:
     def run(self) -> None:
         """Make all checks, in the order in which a trail can be read."""
         prunes = list(self.trail.prunes)
+        before = self.report.checkpoints
         self._read_checkpoints()
+        if self.unknown and self.report.checkpoints > before:
+            self._report("no_key", "checked by the keys stored beside it: give its own as well")
         self._read_anchors()
         for prune in prunes:
             self._read_prune(prune)
@@ -1435,25 +1451,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "source", help="bundle, SQLite file, mysql://user@host:port/database, or a proof"
     )
     parser.add_argument("--key", action="append", default=[], help="verifier key to trust")
+    parser.add_argument("--keys", help="file of verifier keys, one in a line")
     parser.add_argument("--anchor", action="append", default=[], help="file of kept checkpoints")
     parser.add_argument("--tenant", action="append", default=[], type=UUID)
     parser.add_argument("--fresh-within", type=duration, help="such as 90m, 2h or 1d")
     asked = parser.parse_args(arguments)
     try:
+        keys = asked.key + (read_keys(_file(asked.keys)) if asked.keys else [])
         if (proof := _proof(asked.source)) is not None:
-            found = check_proof(proof, vkeys=asked.key)
+            found = check_proof(proof, vkeys=keys)
             sys.stdout.write(f"proven: event {proof['event']} is one of {found.size}\n")
             return 0
         anchors = [note for path in asked.anchor for note in read_notes(_file(path))]
         with open_source(asked.source) as source:
             report = verify(
-                source, now=datetime.now(UTC), vkeys=asked.key, anchors=anchors,
+                source, now=datetime.now(UTC), vkeys=keys, anchors=anchors,
                 fresh_within=asked.fresh_within, wanted=asked.tenant,
             )  # fmt: skip
     except (SourceError, OSError, ValueError, KeyError, TypeError) as error:
         sys.stderr.write(f"not verified: {type(error).__name__}: {error}\n")
         return 2
-    for line in summary(report, trusted=bool(asked.key)):
+    for line in summary(report, trusted=bool(keys)):
         sys.stdout.write(line + "\n")
     return 0 if report.intact else 1
 
@@ -1463,9 +1481,14 @@ def summary(report: Report, *, trusted: bool) -> Iterator[str]:
     yield from map(str, report.findings)
     if not trusted:
         yield "note: no key given; those of the source were used, which its owner can replace"
-    seen = f"{report.events} events, {report.checkpoints} checkpoints, {report.tenants} tenants"
-    verdict = "intact" if report.intact else f"{len(report.findings)} findings"
+    counts = ((report.events, "event"), (report.checkpoints, "checkpoint"))
+    seen = ", ".join(_counted(*item) for item in (*counts, (report.tenants, "tenant")))
+    verdict = "intact" if report.intact else _counted(len(report.findings), "finding")
     yield f"{verdict}: {seen}" + (f", {report.pruned} pruned" if report.pruned else "")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 @contextmanager

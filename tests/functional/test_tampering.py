@@ -418,7 +418,22 @@ def test_m3_a_false_checkpoint_statement_or_clock_is_found(trails, name) -> None
 def test_m3_every_finding_has_a_case() -> None:
     """What needs an anchor, a question or a wait has a test of its own below."""
     shown = set().union(*(expected for _tamper, expected, _seq in CASES.values()))
-    assert set(verifier.CODES) - shown == {"unsealed", "stale"}
+    assert set(verifier.CODES) - shown == {"unsealed", "stale", "no_key"}
+
+
+def test_m3_a_trail_whose_key_was_not_given_is_told_and_checked_by_its_own(trails) -> None:
+    ours, theirs = trails
+    report = check(theirs)
+    assert [(item.code, item.tenant_id) for item in report.findings] == [("no_key", ours.tenant_id)]
+    with administrator(engine()) as connection:
+        connection.execute(EVENTS.update().where(of(ours, 7)).values(action="LOGOUT"))
+    assert codes(check(theirs)) == {"no_key", "edited"}
+
+
+def test_m3_keys_are_read_from_a_file_as_the_command_prints_them(trails) -> None:
+    ours, theirs = trails
+    text = f"# kept since March\n{ours.vkey}  # since 2026-03-04, in use\n\n{theirs.vkey}\n"
+    assert verifier.read_keys(text) == [ours.vkey, theirs.vkey]
 
 
 # ------------------------------------------------------------------ with an anchor

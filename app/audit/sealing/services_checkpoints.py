@@ -91,7 +91,8 @@ def sign(tenant_id: UUID, *, unless_after: datetime | None = None) -> IAMAuditCh
 def rotate_key(*, actor: Actor) -> IAMAuditKey:
     """Give the actor's tenant a new key; its first checkpoint is signed by both keys.
 
-    So whoever trusts the old one has its word for the new one. Owns its transactions.
+    So it is read with either; what the new one is worth, only its keeper can say: a
+    signature does not cover the signatures beside it. Owns its transactions.
     Raises SealerBusy, TrailBroken.
     """
     with tenant_scope(actor.tenant_id):
