@@ -54,6 +54,10 @@ LABELS: Mapping[str, str] = {
     "scope": N_("Scope"),
     "slug": N_("Short name"),
     "stage": N_("Stage"),
+    "days": N_("Days"),
+    "findings": N_("Findings"),
+    "from_seq": N_("From number"),
+    "until_seq": N_("Up to number"),
     # changed fields
     "description": N_("Description"),
     "display_name": N_("Display name"),
@@ -73,6 +77,10 @@ LABELS: Mapping[str, str] = {
     "timezone": N_("Time zone"),
     "username": N_("Username"),
     # kinds of things and of actors
+    "audit_key": N_("Signing key"),
+    "audit_prune": N_("Pruned range"),
+    "invitation": N_("Invitation"),
+    "recovery_request": N_("Recovery"),
     "access_context": N_("Access of the platform"),
     "anonymous": N_("Nobody signed in"),
     "foreign": N_("Somebody of another tenant"),

@@ -23,12 +23,15 @@ from werkzeug.routing import Rule
 from app.auth.accounts.services_directory import find_by_login, get_user
 from app.auth.sessions import services_sessions
 from app.auth.web.blueprint import IAMBlueprint
+from app.core import clock
 from app.core.actor import system_actor
 from app.core.db import Base, engine, session, transaction
+from app.core.ids import new_id
 from app.core.scoping import tenant_scope
 from tests.architecture.source import listed
 from tests.support.populated import populate
 
+TENANTS = Base.metadata.tables["iam_tenant"]
 # What the trail, the counters and the queue of messages add is the answer's own trace.
 TRACES = {"iam_auth_log", "iam_throttle", "iam_outbox", "iam_subject_key"}
 # The names of ids in paths, as tables. An unknown name is swept with the ids of every table.
@@ -104,8 +107,18 @@ def sides(
     found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', client.get("/account").text)
     assert found
     ours, theirs = populate(other_tenant, user_id=root.id), populate(tenant)
+    ours["iam_tenant"] = _tenant_below(other_tenant)  # one's own is no object of the pages
     session().rollback()  # requests of this test share its session: let them see the rows
     return Sides(client, found.group(1), ours, theirs)
+
+
+def _tenant_below(parent_id: UUID) -> UUID:
+    row_id = new_id()
+    values = {"id": row_id, "tenant_id": row_id, "parent_id": parent_id, "type": "partner"}
+    values |= {"slug": "sweep-below", "name": "Below", "status": "active", "metadata": {}}
+    with engine().begin() as connection:
+        connection.execute(TENANTS.insert().values(**values, created_at=clock.now()))
+    return row_id
 
 
 def _session_of(user_id: UUID, tenant_id: UUID) -> str:
@@ -211,7 +224,7 @@ def test_at_366_every_id_of_every_route_is_of_ones_own_tenant(
 def test_the_sweep_can_fail(app: Flask, sides: Sides, other_tenant: UUID) -> None:
     """The same requests with ids of one's own tenant find what they name."""
     complaints = []
-    root = sides.ours["iam_user_account"]
+    root, below = sides.ours["iam_user_account"], sides.ours["iam_tenant"]
     for rule in routes(app):
         if not ids_in(rule) or rule.endpoint in NOTHING_THERE:
             continue
@@ -221,7 +234,7 @@ def test_the_sweep_can_fail(app: Flask, sides: Sides, other_tenant: UUID) -> Non
             if answer.status_code == 404 or (method == "GET" and answer.status_code >= 400):
                 complaints.append(f"{method} {rule.rule}: {answer.status}")
             if method == "POST":  # it may have used up what it named
-                sides.ours.update(populate(other_tenant, user_id=root))
+                sides.ours.update(populate(other_tenant, user_id=root) | {"iam_tenant": below})
                 session().rollback()
     assert not complaints, listed(complaints)
 

@@ -74,8 +74,11 @@ def test_x1_the_demonstration_is_seeded_repeatable_and_ends_cleanly(tmp_path):
         first = json.loads(file.read_text())
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert first["url"] == f"http://127.0.0.1:{port}"
-        assert set(first["users"]) == {"admin", "manager", "auditor", "viewer", "partner_admin"}
+        people = {"admin", "manager", "auditor", "viewer", "partner_admin", "platform"}
+        assert set(first["users"]) == people
+        assert set(first["tenants"]["acme"]["users"]) == {"acme_admin", "acme_viewer"}
         check_people(first["users"])
+        check_people(first["tenants"]["acme"]["users"])
         walk(first)
     assert process.returncode in {0, 130}
     output = (tmp_path / "output.txt").read_text(encoding="utf-8")

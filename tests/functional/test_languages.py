@@ -37,7 +37,7 @@ SAME = {
     },
     "fr": {
         "Actions", "Code", "Description", "Info", "Message", "Pages", "Session", "Sessions",
-        "Administration", "Documentation",
+        "Administration", "Documentation", "Invitations",
     },
 }  # fmt: skip
 PROPER = {

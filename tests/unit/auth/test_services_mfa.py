@@ -32,10 +32,11 @@ from app.core.crypto import DecryptionFailed, keyring
 from app.core.db import session, transaction
 from app.core.errors import Conflict, Forbidden, InvalidInput, NotFound, TooManyAttempts
 from app.core.ids import new_id
-from app.core.scoping import tenant_scope
+from app.core.scoping import enter_tenant, tenant_scope
 from app.notify import services_outbox
 from app.notify.models import IAMOutbox
 from app.notify.settings import NotifySettings
+from app.tenancy import services_settings
 from tests.conftest import Someone
 from tests.support.people import add_channel, add_recovery_codes, load, rows_of
 
@@ -187,9 +188,11 @@ def test_d6_the_state_of_a_person_is_one_query(
     def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         seen.append(statement)
 
-    user_id = user.id
+    user_id, tenant_id = user.id, user.tenant_id
     sa.event.listen(engine, "before_cursor_execute", note)
     try:
+        enter_tenant(tenant_id)  # as a request does: what its tenant set came with the session
+        services_settings.remember({})
         state = services_mfa.mfa_state(user_id)
     finally:
         sa.event.remove(engine, "before_cursor_execute", note)
