@@ -352,10 +352,13 @@ def users_send_link(username: str) -> None:
 
 @users_cli.command("erase")
 @click.argument("username")
-@click.option("--reason", prompt=True)
+@click.option("--reason")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def users_erase(username: str, reason: str, yes: bool) -> None:
+def users_erase(username: str, reason: str | None, yes: bool) -> None:
     """Delete an account and destroy the person's key: the trail tells nothing more of them."""
+    with tenant_scope(default_tenant_id()):
+        _find(username)  # before any question
+    reason = reason or click.prompt("Reason")
     if not yes:
         click.confirm(f"Erase {username} for good? Nobody can undo this", abort=True)
     with tenant_scope(default_tenant_id()), transaction():

@@ -13,6 +13,7 @@ from flask.cli import AppGroup, with_appcontext
 
 from .audit import anchors, services_bundle, services_retention, verifier
 from .audit.sealing import (
+    alarms,
     sealer,
     services_audit_keys,
     services_checkpoints,
@@ -42,22 +43,41 @@ def audit_verify(
     slug: str, keys: tuple[str, ...], listed: TextIO | None, files: tuple[str, ...], **asked: str
 ) -> None:
     """Check that the audit trail is whole, and that its append-only guards stand."""
-    missing = schema_migrations.missing_triggers(engine())
-    for name in missing:
-        click.echo(f"missing    trigger {name}")
+    others = _check_triggers()
     wanted = [_tenant(slug)] if slug else []
     keys += tuple(verifier.read_keys(listed.read())) if listed else ()
     try:
         report = services_bundle.verify(
             keys=keys, files=[Path(name) for name in files], wanted=wanted, **asked
         )
-    except (verifier.SourceError, ValueError) as error:
+    except verifier.SourceError as error:
+        _tell(verifier.Report(), [*others, "unreadable"])
+        raise click.ClickException(f"not verified: {error}") from None
+    except ValueError as error:
         raise click.ClickException(f"not verified: {error}") from None
     for line in verifier.summary(report, trusted=bool(keys)):
         click.echo(line)
-    if missing or not report.intact:
+    if others or not report.intact:
+        _tell(report, others)
         sys.exit(1)
     click.echo(f"Intact     append-only guards stand, {clock.now():%Y-%m-%d %H:%M} UTC")
+
+
+def _check_triggers() -> list[str]:
+    """Print what is wrong with the triggers, and return it as codes."""
+    missing = schema_migrations.missing_triggers(engine())
+    unknown = schema_migrations.unknown_triggers(engine())
+    for name in missing:
+        click.echo(f"missing    trigger {name}")
+    for name in unknown:
+        click.echo(f"unknown    trigger {name}")
+    return ["trigger_missing"] * bool(missing) + ["trigger_unknown"] * bool(unknown)
+
+
+def _tell(report: verifier.Report, others: list[str]) -> None:
+    actor = system_actor(default_tenant_id(), "audit verify")
+    if not alarms.tell_found(report, others, actor=actor):
+        click.echo("Note       not recorded: the database does not take it", err=True)
 
 
 @audit_cli.command("export")

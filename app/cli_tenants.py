@@ -34,8 +34,7 @@ def _id_of(slug: str) -> UUID:
 
 
 def _stop(error: IAMError) -> click.ClickException:
-    field = f"{error.field}: " if error.field else ""
-    return click.ClickException(f"{field}{error.title}")
+    return click.ClickException(str(error.title))
 
 
 @tenants_cli.command("list")
@@ -64,6 +63,9 @@ def list_(query: str) -> None:
 def create(slug: str, name: str, kind: str, parent: str, host: str, email: str) -> None:
     """Make a tenant with its roles, and invite its first administrator."""
     new = admin.NewTenant(slug, name, kind, host, email)
+    wrong = admin.wrong_in(new)
+    if wrong:
+        raise click.ClickException("\n       ".join(str(item.title) for item in wrong))
     with tenant_scope(default_tenant_id()):
         try:
             with transaction():

@@ -504,6 +504,7 @@ CREATE TABLE iam_invitation (
 	tenant_id BINARY(16) NOT NULL,
 	email VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	open_email VARCHAR(254) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
+	open_place BINARY(16) NOT NULL,
 	name VARCHAR(120) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
 	language VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin,
 	actor_type VARCHAR(24) CHARACTER SET utf8mb4 COLLATE utf8mb4_0900_bin NOT NULL,
@@ -520,7 +521,7 @@ CREATE TABLE iam_invitation (
 	CONSTRAINT pk_iam_invitation PRIMARY KEY (id),
 	CONSTRAINT uq_iam_invitation_tenant_id_id UNIQUE (tenant_id, id),
 	CONSTRAINT uq_iam_invitation_token_digest UNIQUE (token_digest),
-	CONSTRAINT uq_iam_invitation_tenant_id_open_email UNIQUE (tenant_id, open_email),
+	CONSTRAINT uq_iam_invitation_tenant_id_open_email_open_place UNIQUE (tenant_id, open_email, open_place),
 	CONSTRAINT fk_iam_invitation_tenant_id FOREIGN KEY(tenant_id) REFERENCES iam_tenant (id),
 	CONSTRAINT fk_iam_invitation_tenant_id_parent_id FOREIGN KEY(tenant_id, parent_id) REFERENCES iam_organization (tenant_id, id),
 	CONSTRAINT fk_iam_invitation_tenant_id_accepted_by FOREIGN KEY(tenant_id, accepted_by) REFERENCES iam_user_account (tenant_id, id)

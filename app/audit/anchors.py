@@ -22,6 +22,7 @@ from sqlalchemy import bindparam, select, update
 from ..core import clock, http, syslog
 from ..core.db import end_read, run_prepared, session, transaction
 from ..core.errors import UpstreamFailed
+from ..core.ids import parse_id
 from ..core.running.background import Background
 from ..core.scoping import tenant_scope
 from .sealing.models_seal import IAMAuditCheckpoint, IAMAuditHead
@@ -71,7 +72,7 @@ def deliver_due() -> None:
     if not places:
         return
     found = run_prepared(_HEADS, {}, reason=_EVERY)
-    heads = [(row.id, dict(row.anchored or {})) for row in found]
+    heads = [(row.id, _noted(row.anchored)) for row in found]
     end_read()
     for name, send in places.items():
         for tenant_id, anchored in heads:
@@ -80,6 +81,7 @@ def deliver_due() -> None:
                 break
 
 
+_BEGINNING = UUID(int=0)
 _EVERY = "the checkpoints of every tenant are anchored"
 
 
@@ -95,8 +97,8 @@ def _places() -> dict[str, Send]:
     return places
 
 
-def _deliver(tenant_id: UUID, name: str, send: Send, *, after: str | None) -> bool:
-    last = UUID(after) if after else UUID(int=0)
+def _deliver(tenant_id: UUID, name: str, send: Send, *, after: object) -> bool:
+    last = _reached(tenant_id, after)
     while True:
         with tenant_scope(tenant_id):
             due = [Anchored(row.id, row.note) for row in session().execute(_after(last))]
@@ -117,6 +119,23 @@ def _deliver(tenant_id: UUID, name: str, send: Send, *, after: str | None) -> bo
         last = done
 
 
+def _noted(anchored: Any) -> dict[str, Any]:
+    return dict(anchored) if isinstance(anchored, dict) else {}
+
+
+def _reached(tenant_id: UUID, noted: object) -> UUID:
+    # What is noted can be changed by whoever writes to the database. Only a checkpoint that is
+    # there counts; from anything else it begins anew, for twice is better than never.
+    wanted = parse_id(noted) if isinstance(noted, str) else None
+    if wanted is None:
+        return _BEGINNING
+    with tenant_scope(tenant_id):
+        query = select(IAMAuditCheckpoint.id).where(IAMAuditCheckpoint.id == wanted)
+        found = session().scalar(query)
+        end_read()
+    return found or _BEGINNING
+
+
 def _after(last: UUID) -> Any:
     query = select(IAMAuditCheckpoint.id, IAMAuditCheckpoint.note)
     query = query.where(IAMAuditCheckpoint.id > last)
@@ -126,9 +145,9 @@ def _after(last: UUID) -> Any:
 def _note(tenant_id: UUID, name: str, done: UUID) -> None:
     with transaction():
         row = run_prepared(_HELD, {"tenant": tenant_id}, reason="by the tenant's id").one()
-        anchored = dict(row.anchored or {})
+        anchored = _noted(row.anchored)
         # Another process may have come further meanwhile.
-        anchored[name] = max(str(done), str(anchored.get(name, "")))
+        anchored[name] = str(max(done, _reached(tenant_id, anchored.get(name))))
         given = {"tenant": tenant_id, "anchored": anchored}
         run_prepared(_PROGRESS, given, reason="by the tenant's id")
 

@@ -73,7 +73,7 @@ def parse(args: Mapping[str, str], *, find_actor: FindActor, zone: tzinfo = UTC)
     if from_ and to and from_ >= to:
         raise InvalidInput(_("The end lies before the start"), field="to")
     return AuditFilter(
-        action=_one_of("action", typed.get("action"), CATALOGUE),
+        action=known_action(typed.get("action")),
         actor=_actor(typed.get("actor"), find_actor),
         status=_statuses(typed.get("status")),
         severity=_one_of("severity", typed.get("severity"), SEVERITIES),
@@ -93,6 +93,11 @@ def parse_size(text: str | None) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_SIZE):
         raise BadRequest(_("A page holds 1 to %(most)s entries", most=MAX_SIZE), code="paging.size")
     return int(text)
+
+
+def known_action(name: str | None) -> str | None:
+    """Return the name of an event as it is, or None. Raises InvalidInput for one that is none."""
+    return _one_of("action", name, CATALOGUE)
 
 
 def _one_of(

@@ -19,6 +19,7 @@ from ..core.errors import InvalidInput
 from ..core.i18n import _
 from ..core.ids import parse_id
 from ..core.paging import Page
+from ..tenancy import setting_words
 from . import filters, services_export, services_query, wording
 from .events import CATALOGUE
 from .models import IAMAuthLog
@@ -54,6 +55,7 @@ def log(event_id: str) -> Response:
         words=wording,
         names=names_of(wording.accounts_in([event, *related]), reach("user:read")),
         stored=services_export.as_dict(event),
+        setting_label=_setting_label,
     )
 
 
@@ -83,6 +85,10 @@ def _conditions(permission: str) -> filters.AuditFilter:
         return account.id if account and within.has(account.parent_id) else None
 
     return narrowed(filters.parse(request.args, find_actor=find_actor), permission)
+
+
+def _setting_label(name: str) -> str:
+    return setting_words.label(name) if name in setting_words.LABELS else ""
 
 
 def _same_request(event: IAMAuthLog) -> list[IAMAuthLog]:

@@ -25,7 +25,9 @@ from .sealing.macs import mac_of
 from .sealing.wake import wake
 
 SUCCESS, FAILURE, DENIED = "success", "failure", "denied"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
 _MAX_TEXT = 400
 _INTEGERS = 1 << 63
 

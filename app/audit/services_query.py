@@ -33,7 +33,7 @@ from ..core.ids import parse_id
 from ..core.paging import Page, page_by_id
 from ..core.scoping import current_tenant_id
 from .events import CATALOGUE, CRITICAL, LOGIN_FAILED, LOGIN_SUCCEEDED, LOGIN_THROTTLED
-from .filters import AuditFilter
+from .filters import AuditFilter, known_action
 from .models import IAMAuthLog
 from .personal.services_personal import address_index
 
@@ -62,7 +62,9 @@ class AuditLogQuery:
         return self.where(IAMAuthLog.tenant_id == tenant_id)
 
     def by_action(self, *names: str) -> AuditLogQuery:
-        """Keep events with one of these names."""
+        """Keep events with one of these names. Raises InvalidInput for one that is none."""
+        for name in names:
+            known_action(name)
         return self.where(_among(IAMAuthLog.action, names))
 
     def by_actor(self, user_id: UUID) -> AuditLogQuery:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from ..core.settings import Section, setting
+from ..core.settings import AT_LEAST, Section, setting
 from ..core.syslog import address
 
 
@@ -40,6 +40,7 @@ class AuditSettings(Section):
         "Days that events are kept; `flask iam audit prune` deletes older ones and leaves signed "
         "proof of it. The default is seven years.",
         per_tenant=True,
+        floor=AT_LEAST,
         ge=30,
         le=36500,
     )

@@ -620,12 +620,17 @@ _COLUMNS = ", ".join(f"e.{field}" for field in FIELDS)
 _SEALED = (
     f"SELECT s.seq, s.id, s.leaf, s.chain, e.id, {_COLUMNS} FROM iam_audit_seal s "  # noqa: S608
     "LEFT JOIN iam_auth_log e ON e.id = s.id "
-    f"WHERE s.tenant_id = ? AND s.seq > ? ORDER BY s.seq LIMIT {_PAGE}"
+    "WHERE s.tenant_id = ? AND s.seq > ? AND s.seq <= ? ORDER BY s.seq"
 )
+_NEXT_SEQ = "SELECT MIN(seq) FROM iam_audit_seal WHERE tenant_id = ? AND seq > ? AND seq <= ?"
+_LAST_SEQ = (1 << 63) - 1
+# Only a seal that the walk meets is one: its own tenant's, with a number.
 _UNSEALED = (
-    "SELECT e.id, e.recorded_at FROM iam_auth_log e LEFT JOIN iam_audit_seal s ON s.id = e.id "
-    "WHERE e.tenant_id = ? AND s.id IS NULL ORDER BY e.id LIMIT 1000"
+    "SELECT e.id, e.recorded_at FROM iam_auth_log e LEFT JOIN iam_audit_seal s "  # noqa: S608
+    f"ON s.id = e.id AND s.tenant_id = e.tenant_id AND s.seq BETWEEN 0 AND {_LAST_SEQ} "
+    f"WHERE e.tenant_id = ? AND s.id IS NULL %sORDER BY e.id LIMIT {_PAGE}"
 )
+_UNSEALED_FIRST, _UNSEALED_NEXT = _UNSEALED % "", _UNSEALED % "AND e.id > ? "
 _CHECKPOINTS = (
     "SELECT id, size, root, chain, note FROM iam_audit_checkpoint "  # noqa: S608 - a constant
     f"WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT {_PAGE}"
@@ -649,7 +654,7 @@ class SqlSource:
     def tenants(self) -> list[UUID]:
         """Return the tenants with a row in any table of the trail."""
         found = {
-            bytes(row[0])
+            _raw(row[0])
             for table in _TENANT_TABLES
             for row in self._run(f"SELECT DISTINCT tenant_id FROM {table}", ())  # noqa: S608
         }
@@ -663,15 +668,15 @@ class SqlSource:
             keys = self._run("SELECT name, public_key FROM iam_audit_key WHERE tenant_id = ?", key)
             yield Trail(
                 tenant_id,
-                next((int(row[0]) for row in heads), None),
-                [verifier_key(_text(name), bytes(public)) for name, public in keys],
+                next((_whole(row[0]) for row in heads), None),
+                [verifier_key(_text(name), _raw(public)) for name, public in keys],
                 (
-                    StoredPrune(int(row[0]), int(row[1]), _text(row[2]))
+                    StoredPrune(_whole(row[0]), _whole(row[1]), _text(row[2]))
                     for row in self._run(_PRUNES, key)
                 ),
                 self._checkpoints(tenant_id),
                 self._sealed(tenant_id),
-                (Unsealed(bytes(row[0]), _time(row[1])) for row in self._run(_UNSEALED, key)),
+                self._unsealed(tenant_id),
             )
 
     def _checkpoints(self, tenant_id: UUID) -> Iterator[StoredCheckpoint]:
@@ -679,45 +684,94 @@ class SqlSource:
         while True:
             rows = list(self._run(_CHECKPOINTS, (tenant_id.bytes, last)))
             for row in rows:
-                yield StoredCheckpoint(int(row[1]), bytes(row[2]), bytes(row[3]), _text(row[4]))
+                yield StoredCheckpoint(_whole(row[1]), _raw(row[2]), _raw(row[3]), _text(row[4]))
             if len(rows) < _PAGE:
                 return
-            last = bytes(rows[-1][0])
+            last = _raw(rows[-1][0])
 
     def _sealed(self, tenant_id: UUID) -> Iterator[Sealed]:
-        last = -(1 << 63)
+        # Ranges of numbers, not numbers of rows: of two seals with one number none is left out.
+        last = -1
         while True:
-            rows = list(self._run(_SEALED, (tenant_id.bytes, last)))
-            for seq, id_, leaf, chain, found, *values in rows:
+            ((first,),) = self._run(_NEXT_SEQ, (tenant_id.bytes, last, _LAST_SEQ))
+            if first is None:
+                return
+            until = min(int(first) + _PAGE, _LAST_SEQ)
+            for row in list(self._run(_SEALED, (tenant_id.bytes, last, until))):
+                seq, id_, leaf, chain, found, *values = row
                 contents = None if found is None else _sql_contents(values)
-                yield Sealed(seq, id_, _hash(leaf), _hash(chain), contents)
+                yield Sealed(_whole(seq), _raw(id_), _hash(leaf), _hash(chain), contents)
+            last = until
+
+    def _unsealed(self, tenant_id: UUID) -> Iterator[Unsealed]:
+        rows = list(self._run(_UNSEALED_FIRST, (tenant_id.bytes,)))
+        while True:
+            for id_, recorded_at in rows:
+                yield Unsealed(_raw(id_), _recorded(id_, recorded_at))
             if len(rows) < _PAGE:
                 return
-            last = rows[-1][0]
+            rows = list(self._run(_UNSEALED_NEXT, (tenant_id.bytes, _raw(rows[-1][0]))))
+
+
+# SQLite keeps anything in any column, and finds no text equal to the same bytes: what is not
+# of its column's kind fits nothing, and must not stop the walk either.
+
+
+def _raw(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else -1
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return value.decode("utf-8", "replace") if isinstance(value, bytearray) else ""
+
+
+def _recorded(id_: Any, value: Any) -> int:
+    """Return when an unsealed event says it was recorded; long ago where it says nothing."""
+    try:
+        return _time(value) if len(_raw(id_)) == 16 else 0
+    except _UNUSABLE:
+        return 0
 
 
 def _time(value: Any) -> int:
-    """Return microseconds since 1970 of what an engine stores; a time without zone is UTC."""
+    """Return microseconds since 1970 of a time as its engine stores it, in no other spelling.
+
+    Another spelling of the same moment sorts elsewhere, and the application may misread it.
+    """
     if isinstance(value, datetime):
-        return microseconds(value if value.tzinfo else value.replace(tzinfo=UTC))
-    text = value.decode() if isinstance(value, bytes) else value
-    fraction = text[20:26]
-    if text[19:20] == "." and len(fraction) == 6 and fraction.isdigit() and text[26:] in "Z":
-        return _second(text[:19]) + int(fraction)
-    return _time(datetime.fromisoformat(text))
+        return microseconds(value.replace(tzinfo=UTC))
+    return _spelled(value if isinstance(value, str) else value.decode(), " ")
+
+
+def _stamped(text: str) -> int:
+    """Return microseconds since 1970 of a time as a bundle has it."""
+    if text[26:] != "Z":
+        raise ValueError("not a time of a bundle")
+    return _spelled(text[:26], "T")
+
+
+def _spelled(text: str, separator: str) -> int:
+    fraction = text[20:]
+    if len(text) != 26 or text[19] != "." or not (fraction.isascii() and fraction.isdigit()):
+        raise ValueError("not a time in our spelling")
+    return _second(text[:19], separator) + int(fraction)
 
 
 @lru_cache(maxsize=4096)
-def _second(text: str) -> int:
-    return microseconds(datetime.fromisoformat(text).replace(tzinfo=UTC))
+def _second(text: str, separator: str) -> int:
+    moment = datetime.fromisoformat(text).replace(tzinfo=None)
+    if moment.isoformat(separator) != text:
+        raise ValueError("not a time in our spelling")
+    return microseconds(moment.replace(tzinfo=UTC))
 
 
 def _hash(value: Any) -> bytes:
-    # What is no hash fits nothing, and must not stop the walk either.
     return value if isinstance(value, bytes) and len(value) == 32 else b""
 
 
@@ -728,9 +782,13 @@ def _no_float(text: str) -> Any:
 _parse_json = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
 
 
+def _json_text(value: bytearray | str) -> bytes | None:
+    return _canonical_text(value if isinstance(value, str) else value.decode())
+
+
 @lru_cache(maxsize=4096)
-def _json_text(value: bytes | str) -> bytes | None:
-    parsed = _parse_json(value.decode() if isinstance(value, bytes) else value)
+def _canonical_text(text: str) -> bytes | None:
+    parsed = _parse_json(text)
     return None if parsed is None else _canonical(parsed).encode()
 
 
@@ -743,11 +801,25 @@ _NUMBERS, _TIMES = _places("I"), _places("T")
 _UNUSABLE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
+_TEXT: set[type] = {str, bytearray, type(None)}
+_OF_KIND: dict[str, set[type]] = {
+    "U": {bytes, type(None)}, "B": {bytes, type(None)}, "S": _TEXT, "J": _TEXT,
+    "I": {int, type(None)}, "T": {datetime, *_TEXT},
+}  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _are_of_kind(types: tuple[type, ...]) -> bool:
+    return all(found in _OF_KIND[kind] for found, kind in zip(types, KINDS.values(), strict=True))
+
+
 def _sql_contents(values: list[Any]) -> Contents:
-    """Return the contents of a row as an engine gives it: bytes or text, JSON as text."""
+    """Return the contents of a row as an engine gives it: text as text, JSON too."""
+    if not _are_of_kind(tuple(map(type, values))):
+        return UNREADABLE
     try:
         _convert(values, _JSONS, _json_text)
-        return _finished(values)
+        return _finished(values, _time)
     except _UNUSABLE:
         return UNREADABLE
 
@@ -763,18 +835,17 @@ def _bundle_contents(event: Any) -> Contents | None:
         _convert(values, _IDS, lambda text: bytes.fromhex(text.replace("-", "")))
         _convert(values, _BYTES, _unb64)
         _convert(values, _JSONS, lambda value: _canonical(value).encode())
-        return _finished(values)
+        return _finished(values, _stamped)
     except _UNUSABLE:
         return UNREADABLE
 
 
-def _finished(values: list[Any]) -> Contents:
+def _finished(values: list[Any], read_time: Callable[[Any], int]) -> Contents:
     times = [values[place] for place in _TIMES]
-    _convert(values, _TIMES[:1], _stored_time)
-    if times[1] == times[0]:
-        values[_TIMES[1]] = values[_TIMES[0]]
-    else:
-        _convert(values, _TIMES[1:], _stored_time)
+    for place in _TIMES:
+        if values[place] is not None:
+            again = place != _TIMES[0] and times[1] == times[0]
+            values[place] = values[_TIMES[0]] if again else _integer(read_time(values[place]))
     _convert(values, _NUMBERS, _integer)
     kinds = set(map(type, values))
     if str in kinds:
@@ -786,17 +857,33 @@ def _finished(values: list[Any]) -> Contents:
     return values if kinds <= _KEPT else UNREADABLE
 
 
-def _stored_time(value: Any) -> bytes:
-    return _integer(_time(value))
-
-
 def _convert(values: list[Any], places: Sequence[int], convert: Callable[[Any], Any]) -> None:
     for place in places:
         if values[place] is not None:
             values[place] = convert(values[place])
 
 
-_KEPT = {bytes, type(None)}
+_KEPT = {bytes, bytearray, type(None)}
+# A view, or a column that is computed, can show the application another past than the check.
+_NAMES = ", ".join(f"'{name}'" for name in _TENANT_TABLES)
+_TABLES_OF_SQLITE = (
+    "SELECT m.name FROM sqlite_master m WHERE m.type = 'table' AND m.rootpage > 0 "  # noqa: S608
+    f"AND m.name IN ({_NAMES}) AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(m.name) c "
+    "WHERE c.hidden <> 0 OR (c.pk > 0) <> (c.name = 'id'))"
+)
+_TABLES_OF_MYSQL = (
+    "SELECT t.table_name FROM information_schema.tables t "  # noqa: S608 - constants
+    "WHERE t.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' AND t.engine = 'InnoDB' "
+    f"AND t.table_name IN ({_NAMES}) AND NOT EXISTS (SELECT 1 FROM information_schema.columns c "
+    "WHERE c.table_schema = t.table_schema AND c.table_name = t.table_name "
+    "AND (c.generation_expression <> '' OR (c.column_key = 'PRI') <> (c.column_name = 'id')))"
+)
+
+
+def _expect_tables(found: Iterable[Sequence[Any]]) -> None:
+    others = sorted(set(_TENANT_TABLES) - {row[0] for row in found})
+    if others:
+        raise SourceError(f"not a plain table with its id as the key: {', '.join(others)}")
 
 
 @contextmanager
@@ -804,9 +891,12 @@ def open_sqlite(path: str) -> Iterator[SqlSource]:
     """Open an SQLite file read-only, as it stands at this moment. Raises SourceError."""
     try:
         connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None)
-        connection.text_factory = bytes  # text that is no UTF-8 is a finding, not an accident
         with closing(connection):
+            connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("BEGIN")
+            _expect_tables(connection.execute(_TABLES_OF_SQLITE))
+            # Tells text from bytes at no cost; what is no UTF-8 is a finding, not an accident.
+            connection.text_factory = bytearray
             yield SqlSource(connection.execute)
     except sqlite3.Error as error:
         raise SourceError(f"the database cannot be read: {error}") from error
@@ -824,6 +914,7 @@ def read_mysql(connection: Any) -> Iterator[SqlSource]:
             rows: list[Sequence[Any]] = list(cursor.fetchall())
             return rows
 
+        _expect_tables(run(_TABLES_OF_MYSQL, ()))
         yield SqlSource(run)
     connection.rollback()
 

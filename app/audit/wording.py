@@ -31,6 +31,7 @@ Names = Mapping[UUID, str]
 class Change:
     """One field that an act changed."""
 
+    name: str
     field: str
     old: str
     new: str
@@ -156,5 +157,5 @@ def _named(event: IAMAuthLog, names: Names) -> str:
 
 def _change(field: str, pair: Any) -> Change:
     if isinstance(pair, list) and len(pair) == 2:
-        return Change(title(field), text_of(pair[0]), text_of(pair[1]))
-    return Change(title(field), NOTHING, text_of(pair))
+        return Change(field, title(field), text_of(pair[0]), text_of(pair[1]))
+    return Change(field, title(field), NOTHING, text_of(pair))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
+from ..core.i18n import N_
 from ..core.parsing.link_like import plain_label
 from ..core.parsing.networks import Network, admits, parse_networks
+from ..core.parsing.strict_json import read_object
 from ..core.parsing.web_address import https_address
 from ..core.settings import AT_MOST, ONLY_ON, CommaList, Section, setting
 
@@ -46,6 +48,14 @@ DEFAULT_POLICIES = {
 ACTOR_TYPES = tuple(DEFAULT_POLICIES)
 
 
+def _readable(written: list[str]) -> list[str]:
+    try:
+        parse_networks(written)
+    except ValueError as error:
+        raise PydanticCustomError("networks", "{reason}", {"reason": str(error)}) from None
+    return written
+
+
 class _Limits(BaseModel):
     """One actor type's limits as they are written; what is not named stays as it is."""
 
@@ -56,13 +66,16 @@ class _Limits(BaseModel):
     idle_minutes: int | None = Field(None, ge=1, le=60 * 24 * 400)
     remember_days: int | None = Field(None, ge=0, le=400)
     mfa_on_new_device: bool | None = None
-    allow_networks: list[str] | None = None
+    allow_networks: Annotated[list[str], AfterValidator(_readable)] | None = None
+
+
+_BY_TYPE = TypeAdapter(dict[str, _Limits])
 
 
 def _policies(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return json.loads(value)
+            return read_object(value)
         except ValueError:
             raise ValueError("must be a JSON object") from None
     return value
@@ -73,13 +86,8 @@ def _checked(value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     unknown = sorted(set(value) - set(ACTOR_TYPES))
     if unknown:
         raise ValueError(f"unknown actor types: {', '.join(unknown)}")
-    found = {}
-    for actor_type, written in value.items():
-        limits = _Limits.model_validate(written).model_dump(exclude_none=True)
-        if "allow_networks" in limits:
-            parse_networks(limits["allow_networks"])
-        found[actor_type] = limits
-    return found
+    found = _BY_TYPE.validate_python(value)
+    return {name: limits.model_dump(exclude_none=True) for name, limits in found.items()}
 
 
 def _not_blank(value: Any) -> Any:
@@ -101,6 +109,7 @@ Policies = Annotated[
 
 BrandName = Annotated[str, AfterValidator(plain_label)]
 WebAddress = Annotated[str, AfterValidator(https_address)]
+_ADDRESS = N_("An address such as https://example.com/page, with the name of a server.")
 Networks = Annotated[CommaList, BeforeValidator(_not_blank), AfterValidator(_networks)]
 
 
@@ -116,26 +125,45 @@ class AuthSettings(Section):
     IAM_ADMIN_ENABLED: bool = setting(True, "Whether the administration pages exist.")
     IAM_ACCOUNT_ENABLED: bool = setting(True, "Whether a person's own pages exist.")
     IAM_BRAND_NAME: BrandName = setting(
-        "Identity", "Name shown on pages and in messages.", per_tenant=True, max_length=60
+        "Identity",
+        "Name shown on pages and in messages.",
+        per_tenant=True,
+        form=N_(
+            "One line of at most 60 characters, without markup, an address or a telephone number."
+        ),
+        max_length=60,
     )
     IAM_BRAND_LOGO_URL: WebAddress = setting(
-        "", "Address (https) of a logo, shown 32 pixels high; empty: ours.", per_tenant=True
+        "",
+        "Address (https) of a logo, shown 32 pixels high; empty: ours.",
+        per_tenant=True,
+        form=_ADDRESS,
     )
     IAM_BRAND_ACCENT: str = setting(
         "",
         "Colour of buttons and links, such as #0f5c63; empty: ours. Shades that can be read on "
         "light and dark grounds are made of it.",
         per_tenant=True,
+        form=N_("# and six hexadecimal digits, such as #0f5c63."),
         pattern=r"^(?:#[0-9A-Fa-f]{6})?$",
     )
     IAM_SUPPORT_URL: WebAddress = setting(
-        "", "Address (https) of the help page that pages link to.", per_tenant=True
+        "",
+        "Address (https) of the help page that pages link to.",
+        per_tenant=True,
+        form=_ADDRESS,
     )
     IAM_PRIVACY_URL: WebAddress = setting(
-        "", "Address (https) of the privacy notice that pages link to.", per_tenant=True
+        "",
+        "Address (https) of the privacy notice that pages link to.",
+        per_tenant=True,
+        form=_ADDRESS,
     )
     IAM_TERMS_URL: WebAddress = setting(
-        "", "Address (https) of the terms of use that pages link to.", per_tenant=True
+        "",
+        "Address (https) of the terms of use that pages link to.",
+        per_tenant=True,
+        form=_ADDRESS,
     )
     IAM_BASE_URL: str = setting(
         "", "Public address of this service, e.g. https://id.example.org; links in messages use it."
@@ -149,6 +177,11 @@ class AuthSettings(Section):
         "remember_days, mfa_on_new_device, allow_networks as a list of networks), over the "
         "defaults. A tenant's own limits only tighten these.",
         per_tenant=True,
+        form=N_(
+            "A JSON object: for super_admin, partner_admin, client_admin, tenant_admin or end_user "
+            "an object with some of max_sessions, absolute_minutes, idle_minutes, remember_days, "
+            "mfa_on_new_device and allow_networks."
+        ),
     )
     IAM_SUPER_ADMIN_NETWORKS: Networks = setting(
         (),
@@ -198,6 +231,22 @@ class AuthSettings(Section):
             tighter = max if name == "mfa_on_new_device" else min
             policy = replace(policy, **{name: tighter(getattr(policy, name), value)})
         return policy
+
+    def strictest_policy(
+        self, kinds: Iterable[str], own: Mapping[str, Any] | None = None
+    ) -> SessionPolicy:
+        """Return the limits that hold for somebody who is of several kinds, each the tightest."""
+        found, *others = (self.session_policy(kind, own) for kind in kinds)
+        for other in others:
+            found = SessionPolicy(
+                min(found.max_sessions, other.max_sessions),
+                min(found.absolute_minutes, other.absolute_minutes),
+                min(found.idle_minutes, other.idle_minutes),
+                min(found.remember_days, other.remember_days),
+                found.mfa_on_new_device or other.mfa_on_new_device,
+                found.allow_lists + other.allow_lists,
+            )
+        return found
 
     def allow_lists(
         self, actor_type: str, own: Mapping[str, Any] | None

@@ -206,7 +206,11 @@ def _check_scope(
         raise InvalidInput(N_("The end must lie in the future"), field="expires_at")
     if scope not in BY_ORGANIZATION:
         if organization_id is not None:
-            raise InvalidInput(N_("Only a role by organization names one"), field="organization_id")
+            raise InvalidInput(
+                N_("Choose “Their organization and below” or “Their team” above, or leave this "
+                   "at “Their own organization”"),
+                field="organization_id",
+            )  # fmt: skip
         return
     if organization_id is None and user.parent_id is None:
         raise InvalidInput(N_("Choose an organization"), field="organization_id")

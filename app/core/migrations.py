@@ -24,10 +24,12 @@ from .errors import Misconfigured, Unavailable
 
 VERSION_TABLE = "iam_alembic_version"
 PREFIX = "iam_"
+# MySQL keeps the parts of a trigger's statement, SQLite the statement.
 _TRIGGERS = {
-    "mysql": "SELECT trigger_name, action_statement FROM information_schema.triggers "
-    "WHERE trigger_schema = DATABASE()",
-    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'",
+    "mysql": "SELECT trigger_name, event_object_table, CONCAT('CREATE TRIGGER ', trigger_name, "
+    "' ', action_timing, ' ', event_manipulation, ' ON ', event_object_table, ' FOR EACH ROW ', "
+    "action_statement) FROM information_schema.triggers WHERE trigger_schema = DATABASE()",
+    "sqlite": "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'",
 }
 _LOCK = "iam_migrations"
 _LOCK_SECONDS = 120
@@ -76,21 +78,36 @@ def is_current(engine: Engine) -> bool:
 
 def missing_triggers(engine: Engine, metadata: MetaData = Base.metadata) -> list[str]:
     """Return the names of append-only guards that the database lacks, or has changed."""
-    dialect = engine.dialect.name
-    with engine.connect() as connection:
-        rows = connection.execute(text(_TRIGGERS[dialect])).all()
-    # MySQL tells what a trigger does, SQLite the whole statement that made it.
-    present = {name: body.rstrip("; ") for name, body in rows}
-    expected = {
-        statement.split()[2]: statement
-        for table in metadata.sorted_tables
-        for statement in triggers(table, dialect)
-    }
-    return [
+    present = {name: statement for name, _table, statement in _present_triggers(engine)}
+    expected = _expected_triggers(engine, metadata)
+    return [name for name, statement in expected.items() if present.get(name) != statement]
+
+
+def unknown_triggers(engine: Engine, metadata: MetaData = Base.metadata) -> list[str]:
+    """Return the names of triggers on our tables that are none of our guards.
+
+    Such a one can drop or change an event before there is anything to seal.
+    """
+    expected = _expected_triggers(engine, metadata)
+    return sorted(
         name
-        for name, statement in expected.items()
-        if not present.get(name) or not statement.endswith(present[name])
-    ]
+        for name, table, _statement in _present_triggers(engine)
+        if table.lower().startswith(PREFIX) and name not in expected
+    )
+
+
+def _present_triggers(engine: Engine) -> list[tuple[str, str, str]]:
+    with engine.connect() as connection:
+        rows = connection.execute(text(_TRIGGERS[engine.dialect.name])).all()
+    return [(name, table, statement.rstrip("; ")) for name, table, statement in rows]
+
+
+def _expected_triggers(engine: Engine, metadata: MetaData) -> dict[str, str]:
+    return {
+        statement.split()[2]: statement.rstrip("; ")
+        for table in metadata.sorted_tables
+        for statement in triggers(table, engine.dialect.name)
+    }
 
 
 def include_object(

@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from .errors import Misconfigured
 
 EXTENSION = "iam"
+_NO_LIMIT = 10**9 - 1
 
 
 def _split(value: Any) -> Any:
@@ -59,14 +60,20 @@ def setting(
     secret: bool = False,
     per_tenant: bool = False,
     floor: Floor = None,
+    form: str = "",
     **limits: Any,
 ) -> Any:
     """Declare one setting: default, a sentence for people, limits as pydantic knows them.
 
     `per_tenant` lets a tenant have a value of its own (`tenancy/services_settings.py`), `floor`
-    only one that is as strict.
+    only one that is as strict. `form` tells a tenant's administrators how a value is written.
     """
-    extra: dict[str, Any] = {"secret": secret, "per_tenant": per_tenant, "floor": floor}
+    extra: dict[str, Any] = {
+        "secret": secret,
+        "per_tenant": per_tenant,
+        "floor": floor,
+        "form": form,
+    }
     return Field(
         default,
         description=description,
@@ -107,8 +114,22 @@ class Section(BaseModel):
         extra: Any = cls.model_fields[name].json_schema_extra
         return cast(Floor, extra["floor"])
 
-    def contradiction(self) -> str | None:
-        """Return the name of a setting that contradicts another as a tenant has them, or None."""
+    @classmethod
+    def form_of(cls, name: str) -> str:
+        """Return how a value of a setting is written, in English; may be empty."""
+        extra: Any = cls.model_fields[name].json_schema_extra
+        return cast(str, extra["form"])
+
+    @classmethod
+    def bounds_of(cls, name: str) -> tuple[int, int]:
+        """Return the least and the greatest number that a setting may be."""
+        rules = cls.model_fields[name].metadata
+        least: int = next((rule.ge for rule in rules if hasattr(rule, "ge")), 0)
+        most: int = next((rule.le for rule in rules if hasattr(rule, "le")), _NO_LIMIT)
+        return least, most
+
+    def contradiction(self) -> tuple[str, str] | None:
+        """Return a setting that contradicts another as a tenant has them, and why; or None."""
         return None
 
     @classmethod

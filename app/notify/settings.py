@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
+from ..core.i18n import N_
 from ..core.settings import CommaList, Section, setting
 from ..core.syslog import address
 
@@ -121,6 +122,7 @@ class NotifySettings(Section):
         (),
         "Addresses that are told of critical events at once; empty: nobody.",
         per_tenant=True,
+        form=N_("At most 20 e-mail addresses, with commas between."),
         max_length=20,
     )
     AUDIT_NOTIFY_URL: str = setting(

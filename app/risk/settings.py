@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ..core.settings import Section, setting
+from ..core.settings import AT_MOST, Section, setting
 
 
 class RiskSettings(Section):
@@ -42,6 +42,7 @@ class RiskSettings(Section):
         "Days a person may skip the second step for on a device of theirs, where their policy "
         "does not require it; 0 never (NIST SP 800-63B-4 5.1).",
         per_tenant=True,
+        floor=AT_MOST,
         ge=0,
         le=90,
     )

@@ -6,6 +6,18 @@ from ..core.errors import Conflict, Forbidden, InvalidInput, Misconfigured, NotF
 from ..core.i18n import N_
 
 
+class UnfitSettings(InvalidInput):
+    """Values that a tenant cannot have; `reasons` says by setting why."""
+
+    code = "settings.unfit"
+    title = N_("This value is not allowed")
+
+    def __init__(self, reasons: dict[str, str], *, code: str | None = None) -> None:
+        self.reasons = reasons
+        name, reason = next(iter(reasons.items()))
+        super().__init__(reason, code=code, field=name)
+
+
 class SlugRefused(InvalidInput):
     """A slug that is malformed, reserved or confusable with another (AT-392)."""
 
@@ -25,6 +37,13 @@ class OrganizationCycle(InvalidInput):
 
     code = "tenancy.organization_cycle"
     title = N_("An organization cannot lie below itself")
+
+
+class OrganizationNameTaken(Conflict):
+    """An open organization in the same place has the name: people could not tell them apart."""
+
+    code = "tenancy.organization_name_taken"
+    title = N_("An organization in the same place has this name already")
 
 
 class OrganizationInUse(Conflict):

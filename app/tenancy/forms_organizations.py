@@ -35,14 +35,9 @@ class OrganizationForm(IAMForm):
         self.parent_id.choices = [
             *([("", _("Nothing: the top level"))] if top else []),
             *([(STAYS, _("Where it is now"))] if stays else []),
-            *((str(item.row.id), f"{indent(item.depth)}{item.row.name}") for item in places),
+            *((str(item.row.id), item.indented) for item in places),
         ]
 
 
 class ConfirmForm(IAMForm):
     """Nothing but the button."""
-
-
-def indent(depth: int) -> str:
-    """Return what moves a name of a list in by its depth."""
-    return "\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}" * depth

@@ -7,20 +7,23 @@ lets through; `services_settings.override` decides.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from wtforms import Field, SelectField, SelectMultipleField, StringField, TextAreaField
+from wtforms import SelectField, SelectMultipleField, StringField, TextAreaField
 from wtforms.validators import Length, Optional
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from ..auth.forms import IAMForm
 from ..core.i18n import _
+from ..core.parsing.strict_json import read_object
 from ..core.settings import WITHIN
 from . import setting_words as words
 from .services_settings import Choice
 
 _ON, _OFF = "on", "off"
+_WHOLE = re.compile(r"\s*-?[0-9]{1,9}\s*")
 
 
 def form_for(choices: Iterable[Choice]) -> IAMForm:
@@ -118,7 +121,7 @@ def _typed(item: Choice, data: Any) -> Any:
         return _object(data)
     if isinstance(item.given, tuple):
         return data if isinstance(data, list) else _parts(data)
-    if isinstance(item.given, int) and data.lstrip("-").isdigit() and len(data) < 10:
+    if isinstance(item.given, int) and _WHOLE.fullmatch(data):
         return int(data)
     return data
 
@@ -129,11 +132,15 @@ def _parts(text: str) -> list[str]:
 
 def _object(text: str) -> Any:
     try:
-        return json.loads(text)
+        return read_object(text)
     except ValueError:
         return text  # refused with the value
 
 
-def field_of(form: IAMForm, name: str | None) -> Field | None:
-    """Return the field of a setting, where the form has it."""
-    return form[name] if name and name in form else None
+def tell(form: IAMForm, reasons: Mapping[str, str]) -> None:
+    """Put beside each field why its value is refused."""
+    for name, reason in reasons.items():
+        if name in form:
+            form[name].errors = [reason]
+        else:
+            form.form_errors.append(reason)

@@ -25,6 +25,7 @@ from ..core.errors import Conflict, IAMError, InvalidInput, NotFound
 from ..core.i18n import _
 from ..core.ids import parse_id
 from . import services_organizations as services
+from .errors import OrganizationInUse
 from .forms_organizations import STAYS, TYPE_LABELS, ConfirmForm, OrganizationForm
 from .models import IAMOrganization
 from .services_organizations import ACTIVE, CLOSED, Branch
@@ -180,7 +181,8 @@ def _ask_or_do(organization_id: str, *, closing: bool) -> BaseResponse:
                 actor=request_actor(),
             )
     except (InvalidInput, Conflict) as refusal:
-        form.form_errors.append(_(str(refusal.title)))
+        if not isinstance(refusal, OrganizationInUse):  # what is inside the page says itself
+            form.form_errors.append(_(str(refusal.title)))
         again = _find(organization_id, "organization:update")
         return _confirm_page(again, form, refusal.status, closing=closing)
     flash(_("The organization is closed.") if closing else _("The organization is open."), "ok")
@@ -275,5 +277,7 @@ def _confirm_page(
         code,
         organization=_view(found),
         closing=closing,
+        inside=services.still_inside(found) if closing else frozenset(),
+        may_see_people=reach("user:read").has(found.id),
         form=form,
     )

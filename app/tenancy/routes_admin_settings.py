@@ -9,17 +9,20 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ..auth.forms import IAMForm
 from ..auth.security import requires_permission, requires_step_up
+from ..auth.sessions.services_session_policy import kinds_of, may_come_from
 from ..auth.web.blueprint import IAMBlueprint
-from ..auth.web.current import request_actor
+from ..auth.web.current import current_user, request_actor
 from ..auth.web.pages import redirect_to, render
 from ..core.db import transaction
-from ..core.errors import InvalidInput, NotFound
+from ..core.errors import NotFound
 from ..core.i18n import _
 from . import services_settings
 from . import setting_words as words
-from .forms_settings import changes_in, field_of, form_for, hints
+from .errors import UnfitSettings
+from .forms_settings import changes_in, form_for, hints, tell
 from .services_settings import Choice
 
+SESSIONS = "IAM_SESSION_POLICIES"
 bp = IAMBlueprint("iam_settings", "IAM_ADMIN_PREFIX", "/settings")
 
 
@@ -45,22 +48,38 @@ def change(group: str) -> BaseResponse:
     form = form_for(listed)
     if request.method != "POST":
         return _form_page(group, form, listed, 200)
-    if not form.validate():
-        return _form_page(group, form, listed, 422)
+    sound = form.validate()
     try:
         with transaction():
             changes = changes_in(form, _choices(group))
-            if changes:
+            after = services_settings.after_changes(services_settings.overrides(), changes)
+            if SESSIONS in changes:
+                _stay_in(after)
+            if sound and changes:
                 services_settings.override(changes, actor=request_actor())
-    except InvalidInput as refusal:
-        field = field_of(form, refusal.field)
-        if field is None:
-            form.form_errors.append(_(str(refusal.title)))
-        else:
-            field.errors = [_(str(refusal.title))]
+    except UnfitSettings as refusal:
+        tell(form, refusal.reasons)
+        sound = False
+    if not sound:
         return _form_page(group, form, listed, 422)
     flash(_("The settings are saved. They count from the next click."), "ok")
     return redirect_to("iam_settings.settings")
+
+
+def _stay_in(after: dict[str, Any]) -> None:
+    """Refuse networks that would end the session of the person who saves them.
+
+    Whoever came in an access context is held to the settings of their own tenant.
+    """
+    person, ip = current_user, request_actor().ip
+    kinds = kinds_of(person.actor_type, person.grants.roles)
+    if person.access_context_id is None and not may_come_from(kinds, after, ip):
+        reason = _(
+            "These networks would shut you out: your address is %(address)s. Add a network that "
+            "holds it.",
+            address=ip,
+        )
+        raise UnfitSettings({SESSIONS: reason})
 
 
 def _choices(group: str) -> list[Choice]:

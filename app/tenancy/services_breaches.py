@@ -25,7 +25,7 @@ from ..risk import services_limits
 from ..risk.services_limits import NO_TENANT
 
 MOST_IDS, MOST_TENANTS, MOST_TEXTS = 20, 5, 400
-ID, FLOOD = "id", "many ids"
+ID, LINK, FLOOD = "id", "id, by a link on another site", "many ids"
 _BORROWED = {"subject_key", "audit_seal"}  # their ids are those of accounts and events
 _REASON = "the asking tenant, the one left out, is a parameter"
 
@@ -42,9 +42,12 @@ def ids_in(texts: Iterable[str]) -> list[UUID]:
     return list(found)
 
 
-def report(wanted: list[UUID], *, endpoint: str, method: str, actor: Actor) -> int:
+def report(
+    wanted: list[UUID], *, endpoint: str, method: str, by_link: bool = False, actor: Actor
+) -> int:
     """Record it where one of the ids exists in another tenant; return how many tenants were meant.
 
+    `by_link` says that another site led the browser there: the person may know nothing of it.
     Owns its transactions: the work that asked was refused. A person who asks for ids without
     end is recorded once in a while, and no longer looked up.
     """
@@ -57,7 +60,7 @@ def report(wanted: list[UUID], *, endpoint: str, method: str, actor: Actor) -> i
         return 0
     aimed = _aimed_at(wanted, actor.tenant_id)
     if aimed:
-        _record(aimed, ID, endpoint, method, actor)
+        _record(aimed, LINK if by_link else ID, endpoint, method, actor)
     return len(aimed)
 
 

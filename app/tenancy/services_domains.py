@@ -23,9 +23,9 @@ from ..core.db import end_read, session, transaction
 from ..core.errors import Conflict, InvalidInput, NotFound
 from ..core.i18n import N_
 from ..core.ids import new_id
-from ..core.scoping import tenant_scope, unscoped
+from ..core.scoping import current_tenant_id, tenant_scope, unscoped
 from .mail_domains import canonical_domain, check_claimable
-from .models import IAMDomain
+from .models import IAMDomain, IAMTenant
 from .settings import TenancySettings
 
 LABEL = "_iam-challenge"
@@ -152,8 +152,15 @@ def choose_connection(row: IAMDomain, connection_id: UUID | None, *, actor: Acto
     record(events.DOMAIN_CHANGED, resource=row, changes=changes, actor=actor, name=row.name)
 
 
+def has_proved(host: str) -> bool:
+    """Return whether a host name is, or lies below, a domain that this tenant has proved."""
+    proved = select(IAMDomain.verified_name).where(IAMDomain.verified_name.is_not(None))
+    return any(_lies_within(host, str(name)) for name in session().scalars(proved))
+
+
 def release(row: IAMDomain, *, actor: Actor) -> None:
     """Give a domain up: another tenant may prove it from now on."""
+    _drop_host(row.name, actor)
     record(events.DOMAIN_RELEASED, resource=row, actor=actor, name=row.name)
     session().delete(row)
     session().flush()
@@ -249,5 +256,20 @@ def _note_missing(row: IAMDomain, actor: Actor) -> str:
     if row.verified_name is None or at - row.missing_since < GRACE:
         return "missing"
     row.verified_name = row.verified_at = None
+    _drop_host(row.name, actor)
     record(events.DOMAIN_LOST, resource=row, actor=actor, name=row.name)
     return "lost"
+
+
+def _lies_within(host: str, domain: str) -> bool:
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _drop_host(domain: str, actor: Actor) -> None:
+    # Links in messages must not go on leading to a name that is somebody else's by now.
+    tenant = session().scalar(select(IAMTenant).where(IAMTenant.id == current_tenant_id()))
+    if tenant is None or tenant.host is None or not _lies_within(tenant.host, domain):
+        return
+    before, tenant.host = tenant.host, None
+    changes = {"host": [before, None]}
+    record(events.TENANT_UPDATED, resource=tenant, changes=changes, actor=actor, slug=tenant.slug)

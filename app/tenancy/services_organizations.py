@@ -20,7 +20,12 @@ from ..core.db import model, session
 from ..core.errors import Forbidden, InvalidInput, NotFound
 from ..core.i18n import N_
 from ..core.scoping import current_tenant_id
-from .errors import OrganizationCycle, OrganizationInUse, OrganizationState
+from .errors import (
+    OrganizationCycle,
+    OrganizationInUse,
+    OrganizationNameTaken,
+    OrganizationState,
+)
 from .models import ORGANIZATION_TYPES, IAMOrganization, IAMTenant
 
 MAX_DEPTH = 32
@@ -48,6 +53,11 @@ class Branch:
 
     row: IAMOrganization
     depth: int
+
+    @property
+    def indented(self) -> str:
+        """Return its name, moved in by its depth, for a list to choose from."""
+        return "\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}" * self.depth + self.row.name
 
 
 def list_tree(within: frozenset[UUID] | None = None) -> list[Branch]:
@@ -87,13 +97,17 @@ def create_organization(
     actor_grants: Rights | None,
     actor: Actor,
 ) -> IAMOrganization:
-    """Create an organization, below `parent_id` where given. Raises Forbidden, NotFound."""
+    """Create an organization, below `parent_id` where given.
+
+    Raises Forbidden, NotFound, OrganizationNameTaken.
+    """
     _require("organization:create", parent_id, actor_grants=actor_grants, actor=actor)
     _check_values(name, kind)
     _bump_tenant()
     tree = _tree()
     _check_place(tree, None, parent_id)
     _check_open(parent_id)
+    _check_name(name, parent_id)
     row = IAMOrganization(name=name.strip(), type=kind, parent_id=parent_id, created_at=clock.now())
     session().add(row)
     session().flush()
@@ -111,7 +125,10 @@ def update_organization(
     actor_grants: Rights | None,
     actor: Actor,
 ) -> IAMOrganization:
-    """Rename or move an organization. Raises Forbidden, OrganizationCycle, NotFound."""
+    """Rename or move an organization.
+
+    Raises Forbidden, OrganizationCycle, OrganizationNameTaken, NotFound.
+    """
     _require("organization:update", row.id, actor_grants=actor_grants, actor=actor)
     if parent_id != row.parent_id:
         for place in (row.parent_id, parent_id):  # out of one hand, into another
@@ -122,6 +139,11 @@ def update_organization(
     if parent_id != row.parent_id:
         _check_open(parent_id)
     before = _described(row)
+    seen = _may("organization:update", parent_id, actor_grants=actor_grants, actor=actor)
+    renamed = (row.name, row.parent_id) != (name.strip(), parent_id)
+    if seen and renamed and row.status == ACTIVE:
+        # Else the names beside it are not theirs to know (AT-366).
+        _check_name(name, parent_id, row.id)
     row.name, row.type, row.parent_id = name.strip(), kind, parent_id
     session().flush()
     changes = changes_of(before, _described(row))
@@ -136,19 +158,32 @@ def close_organization(row: IAMOrganization, *, actor_grants: Rights | None, act
     OrganizationInUse, OrganizationState.
     """
     _hold(row, ACTIVE, actor_grants=actor_grants, actor=actor)
-    children = (IAMOrganization.parent_id == row.id, IAMOrganization.status == ACTIVE)
-    person = model("iam_user_account")
-    people = (person.parent_id == row.id, person.status.not_in(_GONE))
-    for column, inside in ((IAMOrganization.id, children), (person.id, people)):
-        if session().scalar(select(func.count(column)).where(*inside)):
-            raise OrganizationInUse
+    if still_inside(row):
+        raise OrganizationInUse
     _change_status(row, CLOSED, actor)
 
 
+def still_inside(row: IAMOrganization) -> frozenset[str]:
+    """Return what keeps an organization from being closed: people, organizations, or nothing."""
+    children = (IAMOrganization.parent_id == row.id, IAMOrganization.status == ACTIVE)
+    person = model("iam_user_account")
+    people = (person.parent_id == row.id, person.status.not_in(_GONE))
+    held = (("organizations", IAMOrganization.id, children), ("people", person.id, people))
+    return frozenset(
+        name
+        for name, column, inside in held
+        if session().scalar(select(func.count(column)).where(*inside))
+    )
+
+
 def reopen_organization(row: IAMOrganization, *, actor_grants: Rights | None, actor: Actor) -> None:
-    """Open a closed organization again. Raises Forbidden, OrganizationState, InvalidInput."""
+    """Open a closed organization again.
+
+    Raises Forbidden, OrganizationState, OrganizationNameTaken, InvalidInput.
+    """
     _hold(row, CLOSED, actor_grants=actor_grants, actor=actor)
     _check_open(row.parent_id)
+    _check_name(row.name, row.parent_id, row.id)
     _change_status(row, ACTIVE, actor)
 
 
@@ -176,13 +211,26 @@ def _check_open(parent_id: UUID | None) -> None:
         raise InvalidInput(N_("This organization is closed"), field="parent_id")
 
 
+def _check_name(name: str, parent_id: UUID | None, row_id: UUID | None = None) -> None:
+    beside = (IAMOrganization.parent_id == parent_id, IAMOrganization.status == ACTIVE)
+    query = select(IAMOrganization.id, IAMOrganization.name).where(*beside)
+    # Locking: on MySQL it reads past the snapshot, and _bump_tenant lets one at a time in here.
+    for other in session().execute(query.with_for_update()):
+        if other.id != row_id and other.name.casefold() == name.strip().casefold():
+            raise OrganizationNameTaken(field="name")
+
+
 def _require(
     permission: str, place: UUID | None, *, actor_grants: Rights | None, actor: Actor
 ) -> None:
-    if actor_grants is None and actor.kind == "system":
-        return
-    if actor_grants is None or not actor_grants.allows(permission, parent_id=place):
+    if not _may(permission, place, actor_grants=actor_grants, actor=actor):
         raise Forbidden
+
+
+def _may(permission: str, place: UUID | None, *, actor_grants: Rights | None, actor: Actor) -> bool:
+    if actor_grants is None:
+        return actor.kind == "system"
+    return actor_grants.allows(permission, parent_id=place)
 
 
 def _check_values(name: str, kind: str) -> None:

@@ -20,10 +20,12 @@ from ..audit.services_audit import record
 from ..core import scoping
 from ..core.actor import Actor
 from ..core.db import session
-from ..core.errors import InvalidInput, NotFound
+from ..core.errors import NotFound
 from ..core.i18n import _
 from ..core.scoping import current_tenant_id
 from ..core.settings import EXTENSION, Floor, Section, keeps_floor
+from . import setting_reasons
+from .errors import UnfitSettings
 from .models import IAMTenant
 
 S = TypeVar("S", bound=Section)
@@ -132,18 +134,12 @@ def stored_in(details: dict[str, Any] | None) -> dict[str, Any]:
 def override(changes: dict[str, Any], *, actor: Actor) -> None:
     """Set values for the tenant of this context; None gives a setting back to the installation.
 
-    Raises InvalidInput for a setting that is not the tenant's to choose, a bad value, one that
-    is looser than the installation's, or one that contradicts another.
+    Raises UnfitSettings, which tells of every wrong one: not the tenant's to choose, a bad value,
+    looser than the installation's, or in contradiction to another.
     """
     tenant = _tenant(lock=True)
     before = stored_in(tenant.details)
-    after = {**before, **changes}
-    for name, value in changes.items():
-        if value is None:
-            del after[name]
-        else:
-            after[name] = _checked(name, value)
-    _check_together(after, changes)
+    after = after_changes(before, changes)
     tenant.details = {**tenant.details, _KEY: after}
     session().flush()
     memo = scoping.request_memo()
@@ -156,6 +152,25 @@ def override(changes: dict[str, Any], *, actor: Actor) -> None:
         actor=actor,
         names=sorted(changes),
     )
+
+
+def after_changes(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tenant's overrides as they will be stored. Raises UnfitSettings as `override`."""
+    after = {**before, **changes}
+    wrong: dict[str, str] = {}
+    code = None
+    for name, value in changes.items():
+        if value is None:
+            del after[name]
+            continue
+        try:
+            after[name] = _checked(name, value)
+        except UnfitSettings as refusal:
+            wrong, code = {**wrong, **refusal.reasons}, code or refusal.code
+    wrong = wrong or _contradictions(after, changes)
+    if wrong:
+        raise UnfitSettings(wrong, code=code)
+    return after
 
 
 def choices() -> list[Choice]:
@@ -182,16 +197,13 @@ def _checked(name: str, value: Any) -> Any:
             continue
         try:
             checked = section.model_validate({**section.model_dump(), name: value})
-        except ValidationError:
-            raise InvalidInput(_("This value is not allowed"), field=name) from None
+        except ValidationError as error:
+            raise UnfitSettings({name: setting_reasons.unfit(section, name, error)}) from None
         if _too_loose(section, checked, [name]):
-            raise InvalidInput(
-                _("A tenant can only be stricter here than the installation"),
-                code="settings.too_loose",
-                field=name,
-            )
+            reason = setting_reasons.too_loose(section, name)
+            raise UnfitSettings({name: reason}, code="settings.too_loose")
         return checked.model_dump(mode="json")[name]
-    raise InvalidInput(_("This setting is not a tenant's to choose"), field=name)
+    raise UnfitSettings({name: _("This setting is not a tenant's to choose")})
 
 
 def _too_loose(section: S, own: S, names: Iterable[str]) -> set[str]:
@@ -202,12 +214,9 @@ def _too_loose(section: S, own: S, names: Iterable[str]) -> set[str]:
     }
 
 
-def _check_together(after: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    for section in sections():
-        if not section.per_tenant().isdisjoint(changes):
-            name = with_overrides(section, after).contradiction()
-            if name is not None:
-                raise InvalidInput(_("This does not go together with another setting"), field=name)
+def _contradictions(after: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, str]:
+    touched = (item for item in sections() if not item.per_tenant().isdisjoint(changes))
+    return dict(filter(None, (with_overrides(item, after).contradiction() for item in touched)))
 
 
 def _tenant(*, lock: bool = False) -> IAMTenant:

@@ -34,6 +34,7 @@ from .settings import TenancySettings
 from .slugs import is_reserved, is_well_formed, skeleton
 
 __all__ = [
+    "check_slug",
     "close_organization",
     "create_organization",
     "create_tenant",
@@ -109,12 +110,10 @@ def create_tenant(
     if kind not in TENANT_TYPES or kind == PLATFORM:
         raise InvalidInput(field="type")
     if not name.strip() or len(name) > 120:
-        raise InvalidInput(field="name")
-    if not is_well_formed(slug) or is_reserved(slug):
-        raise SlugRefused(field="slug")
+        raise InvalidInput(N_("Enter a name of at most 120 characters"), field="name")
+    check_slug(slug)
     with unscoped("a new tenant is compared with all others"):
         _check_parent(parent_id, kind)
-        _check_lookalikes(slug)
         try:
             with session().begin_nested():
                 tenant = _insert(
@@ -124,6 +123,23 @@ def create_tenant(
             raise SlugTaken(field="slug") from None
         _record_created(tenant, actor.acting_as(tenant_id=tenant.id))
     return tenant
+
+
+def check_slug(slug: str) -> None:
+    """Refuse a short name that no new tenant can have. Raises SlugRefused, SlugTaken."""
+    if slug != slug.lower():
+        raise SlugRefused(N_("Write the short name in small letters"), field="slug")
+    if not is_well_formed(slug):
+        raise SlugRefused(
+            N_("Use 3 to 63 small letters, digits and single hyphens, not digits alone"),
+            field="slug",
+        )
+    if is_reserved(slug):
+        raise SlugRefused(
+            N_("This short name is kept for the platform, or looks like one that is"), field="slug"
+        )
+    with unscoped("a new tenant is compared with all others"):
+        _check_lookalikes(slug)
 
 
 def _insert(
@@ -155,7 +171,7 @@ def _check_lookalikes(slug: str) -> None:
         if other == slug:
             raise SlugTaken(field="slug")
         if skeleton(other) == skeleton(slug):
-            raise SlugRefused(field="slug")
+            raise SlugRefused(N_("This short name looks like that of another tenant"), field="slug")
 
 
 def _check_parent(parent_id: UUID | None, kind: str) -> None:

@@ -21,7 +21,7 @@ RESERVED = frozenset(
 )  # fmt: skip
 _FORM = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61}[a-z0-9])")
 _LOOKALIKES = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("-", ""))
-_SINGLE = str.maketrans("0135i", "olesl")
+_SINGLE = str.maketrans("0134578i", "oleastbl")
 
 
 def is_well_formed(slug: str) -> bool:

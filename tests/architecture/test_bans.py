@@ -61,6 +61,10 @@ UNSCOPED_BY_MODULE = {
         "_note": "by the tenant's id",
         "deliver_due": "the checkpoints of every tenant are anchored",
     },
+    "audit.sealing.alarms": {
+        "_by_tenant": "a check covers every tenant",
+        "raise_alarm": "by the tenant's id, a parameter",
+    },
     "audit.sealing.head": {
         "_check": "by the tenant's id, a parameter",
         "begin_head": "by the tenant's id, a parameter",
@@ -83,7 +87,6 @@ UNSCOPED_BY_MODULE = {
         "_seal": "by the tenant's id, a parameter",
         "_seal_all": "by the tenant's id, a parameter",
         "_write": "by the tenant's id, a parameter",
-        "report_broken": "by the tenant's id, a parameter",
         "waiting_tenants": "the sealer serves every tenant",
     },
     "audit.sealing.tree": {

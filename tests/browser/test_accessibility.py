@@ -9,10 +9,18 @@ from typing import Any
 import pytest
 from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import WebDriverWait
+from sqlalchemy import select
 
+from app.audit import events
+from app.audit.services_audit import FAILURE, record
+from app.auth.invitations import services_invitations
+from app.auth.models import IAMAuthSession
 from app.auth.sign_in.settings_sign_in import SignInSettings
 from app.core import clock
+from app.core.db import session, transaction
 from app.risk.settings import RiskSettings
+from app.tenancy import services_organizations
+from app.tenancy.models import IAMAccessContext
 from tests.support.chromium import emulate_colour_scheme, set_viewport
 from tests.support.loopback import Answer
 from tests.support.pages import fill, send, sign_in, sign_out, text_of
@@ -43,6 +51,7 @@ ADMIN = (
     "", "/users", "/users/new", "/roles", "/roles/new", "/sessions", "/recovery", "/audit/logs",
     "/connections", "/connections/new", "/domains", "/invitations", "/invitations/new", "/settings",
     "/settings/branding", "/settings/methods", "/settings/policies", "/settings/audit",
+    "/audit/statistics",
 )  # fmt: skip
 LINKS = {"SIGN_IN_LINK_ENABLED": True, "SIGN_IN_CODE_EMAIL_ENABLED": True}
 
@@ -158,17 +167,78 @@ def test_n1_the_way_through_another_service(
 
 
 def test_n1_what_an_administrator_sees(
-    served: Any, browser: Any, make_user: Any, everything: Any
+    served: Any, browser: Any, make_user: Any, everything: Any, scoped: Any, actor: Any
 ) -> None:
     ann = make_user("ann")
+    with transaction():
+        record(events.LOGIN_FAILED, status=FAILURE, actor=actor.acting_as(ip="192.0.2.9"))
+        changed_one = record(
+            events.ORGANIZATION_UPDATED, actor=actor, changes={"name": ["North", "South"]}
+        ).id
     sign_in(browser, served.url, make_user("root", roles=["tenant_admin"], mfa="totp"))
-    assert faults(browser, served, (*ADMIN, f"/users/{ann.id}"), "/admin") == []
+    filled = (f"/users/{ann.id}", f"/audit/logs/{changed_one}")
+    assert faults(browser, served, (*ADMIN, *filled), "/admin") == []
     one = f"/connections/{everything.id}"
     browser.get(f"{served.url}/admin/domains")
     domain = browser.find_element("css selector", 'main a[href*="/admin/domains/"]')
     place = domain.get_attribute("href").removeprefix(f"{served.url}/admin")
     pages = (one, f"{one}/edit", f"{one}/rotate", f"{one}/delete", place)
     assert faults(browser, served, pages, "/admin") == []
+
+
+def test_n2_both_actions_of_an_invitation_are_whole(
+    served: Any, browser: Any, make_user: Any, scoped: Any, actor: Any
+) -> None:
+    with transaction():
+        place = services_organizations.create_organization(
+            "Northwind Partners", kind="partner", actor_grants=None, actor=actor
+        )
+        services_invitations.invite(
+            "beatrice.example@northwind.example.com",
+            name="Beatrice Example",
+            roles=["client_admin", "viewer"],
+            parent_id=place.id,
+            actor_grants=None,
+            actor=actor,
+        )
+    sign_in(browser, served.url, make_user("root", roles=["tenant_admin"], mfa="totp"))
+    browser.get(f"{served.url}/admin/invitations")
+    for width in (1280, 390):
+        set_viewport(browser, width, 800)
+        cut = (
+            "const it = document.querySelector('.iam-table-wrap');"
+            "return it.scrollWidth - it.clientWidth"
+        )
+        assert browser.execute_script(cut) <= 0, width
+        assert len(browser.find_elements("css selector", ".iam-cell-actions .iam-button")) == 2
+
+
+def test_n2_long_words_of_a_table_take_another_line(
+    served: Any, browser: Any, make_user: Any, scoped: Any, tenant: Any
+) -> None:
+    """The stays of the platform at every width, and the labels of a table that is cards."""
+    root = make_user("root", roles=["tenant_admin"], mfa="totp")
+    sign_in(browser, served.url, root)
+    at = clock.now()
+    with transaction():
+        session().add(
+            IAMAccessContext(
+                target_tenant_id=tenant,
+                user_id=root.id,
+                session_id=session().scalars(select(IAMAuthSession.id)).first(),
+                reason="The customer asked for help with the import of their people, ticket 4711.",
+                started_at=at,
+                ends_at=at,
+            )
+        )
+    browser.get(f"{served.url}/admin/access")
+    for width in (1280, 1024, 768, 390):
+        set_viewport(browser, width, 800)
+        cut = "const it = document.querySelector('.iam-table-wrap');"
+        assert browser.execute_script(f"{cut} return it.scrollWidth - it.clientWidth") <= 0, width
+    browser.get(f"{served.url}/admin/users")
+    label = "getComputedStyle(document.querySelector('td.iam-nowrap[data-label]'), '::before')"
+    assert browser.execute_script(f"return {label}.whiteSpace") == "normal"
 
 
 @pytest.mark.parametrize("width", [320, 360])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy import event as sa_event
 from sqlalchemy import select, update
 
 from app.auth.access import services_access_ends
+from app.auth.accounts.admin_pages import section
 from app.auth.models import IAMAccessContext, IAMAuthSession, IAMTenant, IAMUserAccount
 from app.auth.settings import AuthSettings
 from app.authz import services_rbac
@@ -100,6 +102,28 @@ def test_k5_every_page_says_where_one_is_and_how_long(client, root, other_tenant
     assert "Minutes left" not in client.get("/account").text
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [
+        ("iam_admin.user_suspend", "Users"),
+        ("iam_organizations.organization_new", "Organizations"),
+        ("iam_admin.session_end", "Sessions"),
+        ("iam_admin.stay", "Platform access"),
+        ("iam_admin.access_enter", "Tenants"),
+        ("iam_audit.proof", "Audit trail"),
+        ("shop.orders", "Administration"),
+    ],
+)
+def test_n2_a_page_is_told_by_its_section(app, endpoint, words):
+    with app.test_request_context():
+        assert section(endpoint) == words
+
+
+def test_n2_the_page_that_enters_belongs_to_the_tenants(client, root, other_tenant):
+    page = client.get(door(other_tenant)).text
+    assert re.findall(r'aria-current="page">([^<]+)<', page) == ["Tenants"]
+
+
 def test_k5_account_pages_stay_the_persons_own(client, root, other_tenant):
     enter(client, other_tenant)
     page = client.get("/account").text
@@ -115,6 +139,8 @@ def test_k5_account_pages_stay_the_persons_own(client, root, other_tenant):
         ({"reason": "short", "minutes": "15"}, "reason"),
         ({"reason": " a        b ", "minutes": "15"}, "reason"),
         ({"reason": "", "minutes": "15"}, "reason"),
+        ({"reason": "\u200b" * 12, "minutes": "15"}, "reason"),
+        ({"reason": "." * 12, "minutes": "15"}, "reason"),
         ({"reason": REASON, "minutes": "600"}, "minutes"),
         ({"reason": REASON, "minutes": "0"}, "minutes"),
         ({"reason": REASON, "minutes": "-5"}, "minutes"),
@@ -457,7 +483,8 @@ def test_k5_the_tenant_sees_who_when_why_and_what(
     assert REASON in page
     assert "There now" in page
     visit = theirs.get(f"/admin/access/{context_of(other_tenant).id}").text
-    assert "GET iam_admin.users" in visit
+    assert '<td data-label="Where" >Users</td>' in " ".join(visit.split())
+    assert "iam_admin." not in visit
     assert "Opened a page" in visit
     assert REASON in visit
     trail = theirs.get("/admin/audit/logs").text

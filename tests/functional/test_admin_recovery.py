@@ -14,11 +14,10 @@ from app.auth.accounts import services_accounts
 from app.auth.models import IAMMfaMethod
 from app.auth.recovery import services_recovery_decisions
 from app.auth.recovery.services_recovery_rows import status_of
+from app.auth.recovery.settings_recovery import RecoverySettings
 from app.core import clock
-from app.core.actor import Actor
 from app.core.db import session, transaction
 from app.core.scoping import tenant_scope
-from app.tenancy.services_settings import override
 from tests.conftest import Someone, csrf_of
 from tests.support.people import load, rows_of
 from tests.support.recovery import (
@@ -37,6 +36,7 @@ from tests.support.recovery import (
     set_phone,
     the_request,
 )
+from tests.support.settings import changed
 
 LIST = "/admin/recovery"
 WHY = {"reason": "spoke with her manager"}
@@ -167,17 +167,12 @@ def test_i1_an_approved_request_goes_on(app, client, ann, signed, audit_rows) ->
     assert WHY["reason"] not in "".join(item["body"] for item in messages())
 
 
-def test_i1_a_tenant_whose_helpdesk_checks_people_waits_for_nothing(
-    app, client, ann, signed, scoped, actor: Actor
+def test_i1_where_every_helpdesk_checks_people_nobody_waits(
+    app, client, ann, signed, scoped
 ) -> None:
     page, browser = ask(client, ann), signed("root", "user_manager")
-    with transaction():
-        override({"RECOVERY_APPROVED_WAIT_HOURS": 0}, actor=actor)
-    try:
+    with changed(app, RecoverySettings, RECOVERY_APPROVED_WAIT_HOURS=0):
         decide(browser, page, "approve")
-    finally:
-        with transaction():
-            override({"RECOVERY_APPROVED_WAIT_HOURS": None}, actor=actor)
     answer = follow(app.test_client(), link("continue"))
     assert answer.headers["Location"] == "/auth/mfa/enrol"
     assert not rows_of(IAMMfaMethod)[1:]  # the administrator's own is left

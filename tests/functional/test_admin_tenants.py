@@ -15,17 +15,20 @@ from flask.testing import FlaskClient
 from app.auth.models import IAMAuthSession, IAMInvitation
 from app.auth.settings import AuthSettings
 from app.auth.tenants import services_tenants_below as below
+from app.core import clock
+from app.core.actor import system_actor
 from app.core.db import engine, session, transaction
 from app.core.ids import new_id
 from app.core.scoping import tenant_scope, unscoped
 from app.notify.models import IAMOutbox
-from app.tenancy.models import IAMTenant
+from app.tenancy import services_domains
+from app.tenancy.models import IAMDomain, IAMTenant
 from app.tenancy.services_tenants import find_by_slug
 from app.tenancy.settings import TenancySettings
 from tests.conftest import Someone, post
 from tests.support.settings import changed
 
-NEW = {"slug": "acme", "name": "Acme GmbH", "type": "tenant", "host": "", "admin_email": ""}
+NEW = {"slug": "acme", "name": "Acme GmbH", "type": "tenant", "admin_email": ""}
 
 
 @pytest.fixture
@@ -54,11 +57,26 @@ def ada(admin_of: Callable[..., FlaskClient]) -> FlaskClient:
     return admin_of()
 
 
-def make(browser: FlaskClient, parent: uuid.UUID, **values: str) -> uuid.UUID:
-    """Make a tenant by its page; return its id."""
+def make(browser: FlaskClient, parent: uuid.UUID, host: str = "", **values: str) -> uuid.UUID:
+    """Make a tenant by its page, and give it a host that it has proved; return its id."""
     answer = post(browser, f"/admin/tenants/{parent}/new", NEW | values)
     assert answer.status_code == 303, re.findall(r"iam-error[^>]*>([^<]+)", answer.text)
-    return uuid.UUID(answer.location.rpartition("/")[2])
+    made = uuid.UUID(answer.location.rpartition("/")[2])
+    if host:
+        prove(made, host.lower().rstrip(".").partition(".")[2])
+        form = {"name": (NEW | values)["name"], "host": host}
+        assert post(browser, f"/admin/tenants/{made}/edit", form).status_code == 303
+    return made
+
+
+def prove(tenant_id: uuid.UUID, domain: str) -> uuid.UUID:
+    """Let a tenant have proved a domain; return its id."""
+    at = clock.now()
+    with tenant_scope(tenant_id), transaction():
+        row = IAMDomain(name=domain, verified_name=domain, token="x", verified_at=at, created_at=at)
+        session().add(row)
+        session().flush()
+        return row.id
 
 
 def stored(tenant_id: uuid.UUID) -> IAMTenant:
@@ -110,45 +128,92 @@ def test_b3_the_invitation_leads_to_the_new_tenants_own_address(
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"slug": "admin"}, "cannot be used"),
-        ({"slug": "Acme"}, "cannot be used"),
-        ({"slug": "0ther"}, "cannot be used"),
+        ({"slug": "admin"}, "kept for the platform"),
+        ({"slug": "Acme"}, "in small letters"),
+        ({"slug": "ac"}, "Use 3 to 63"),
+        ({"slug": "0ther"}, "looks like that of another tenant"),
+        ({"slug": "o7her"}, "looks like that of another tenant"),
         ({"slug": "other"}, "is taken"),
         ({"type": "platform"}, "Not a valid choice"),
         ({"name": " "}, "Enter a name"),
-        ({"host": "localhost"}, "Enter a host name"),
-        ({"host": "10.0.0.1"}, "Enter a host name"),
-        ({"host": "a.localhost"}, "cannot be used"),
-        ({"host": "https://x.example/"}, "Enter a host name"),
-        ({"host": "login.taken.example"}, "is taken"),
         ({"admin_email": "nobody"}, "mail"),
     ],
     ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else "",
 )
-def test_at_392_names_and_hosts_that_cannot_be_are_refused_beside_their_field(
-    ada: FlaskClient,
-    tenant: uuid.UUID,
-    other_tenant: uuid.UUID,
-    values: dict[str, str],
-    says: str,
+def test_at_392_names_that_cannot_be_are_refused_beside_their_field(
+    ada: FlaskClient, tenant: uuid.UUID, values: dict[str, str], says: str
 ) -> None:
-    with tenant_scope(other_tenant), transaction():
-        session().execute(sa.update(IAMTenant).values(host="login.taken.example"))
     answer = post(ada, f"/admin/tenants/{tenant}/new", NEW | values)
     assert answer.status_code in {409, 422}
     assert says in answer.text
     assert find_by_slug("acme") is None  # nothing is left of it
 
 
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("localhost", "Enter a host name"),
+        ("10.0.0.1", "Enter a host name"),
+        ("a.localhost", "cannot be used"),
+        ("https://x.example/", "Enter a host name"),
+        ("login.taken.example", "is taken"),
+        ("login.acme.example.evil", "has to prove this name"),
+        ("evilacme.example", "has to prove this name"),
+        ("example", "Enter a host name"),
+    ],
+)
+def test_at_392_a_host_that_cannot_be_is_refused(
+    ada: FlaskClient, tenant: uuid.UUID, other_tenant: uuid.UUID, host: str, says: str
+) -> None:
+    with tenant_scope(other_tenant), transaction():
+        session().execute(sa.update(IAMTenant).values(host="login.taken.example"))
+    made = make(ada, tenant)
+    prove(made, "acme.example")
+    answer = post(ada, f"/admin/tenants/{made}/edit", {"name": "Acme", "host": host})
+    assert answer.status_code in {409, 422}
+    assert says in answer.text
+    assert stored(made).host is None
+
+
+def test_at_090_nobody_above_leads_a_tenants_links_to_a_name_of_their_own(
+    ada: FlaskClient, tenant: uuid.UUID
+) -> None:
+    """A host counts where the tenant itself has proved the domain, not whoever is above."""
+    made = make(ada, tenant)
+    prove(tenant, "evil.example")
+    form = {"name": "Acme", "host": "login.evil.example"}
+    answer = post(ada, f"/admin/tenants/{made}/edit", form)
+    assert (answer.status_code, stored(made).host) == (422, None)
+    assert post(ada, f"/admin/tenants/{tenant}/new", NEW | {"slug": "new", **form})
+    assert stored(made).host is None
+    assert 'name="host"' not in ada.get(f"/admin/tenants/{tenant}/new").text
+
+
+def test_at_090_a_host_goes_with_the_proof_of_its_domain(
+    ada: FlaskClient, tenant: uuid.UUID, audit_rows: Callable[..., Any]
+) -> None:
+    made = make(ada, tenant, host="login.acme.example")
+    kept = make(ada, tenant, slug="globex", host="login.globex.example")
+    with tenant_scope(made), transaction():
+        row = session().scalars(sa.select(IAMDomain)).one()
+        services_domains.release(row, actor=system_actor(made, "tests"))
+    assert stored(made).host is None
+    assert stored(kept).host == "login.globex.example"
+    last = [row for row in audit_rows("TENANT_UPDATED") if row.tenant_id == made][-1]
+    assert last.changes == {"host": ["login.acme.example", None]}
+
+
 def test_at_392_a_host_of_the_installation_is_no_tenants(
     app: Flask, ada: FlaskClient, tenant: uuid.UUID
 ) -> None:
+    made = make(ada, tenant)
     with (
         changed(app, TenancySettings, IAM_TENANT_DOMAIN="id.example"),
         changed(app, AuthSettings, IAM_BASE_URL="https://login.example"),
     ):
         for host in ("login.example", "id.example", "acme.id.example", "other.id.example"):
-            answer = post(ada, f"/admin/tenants/{tenant}/new", NEW | {"host": host})
+            form = {"name": "Acme", "host": host}
+            answer = post(ada, f"/admin/tenants/{made}/edit", form)
             assert answer.status_code == 422
             assert "cannot be used" in answer.text
 
@@ -274,6 +339,7 @@ def test_k1_a_tenant_is_renamed_and_gets_another_host(
     ada: FlaskClient, tenant: uuid.UUID, audit_rows: Callable[..., Any]
 ) -> None:
     made = make(ada, tenant)
+    prove(made, "acme.example")
     form = {"name": "Acme AG", "host": "id.acme.example", "slug": "evil", "status": "suspended"}
     answer = post(ada, f"/admin/tenants/{made}/edit", form | {"parent_id": "", "type": "platform"})
     assert answer.status_code == 303
@@ -348,6 +414,37 @@ def test_k1_no_tenant_is_made_below_a_suspended_one(ada: FlaskClient, tenant: uu
     assert ada.get(f"/admin/tenants/{partner}/new").status_code == 409
 
 
+def test_n2_all_that_is_wrong_with_a_new_tenant_is_said_at_once(
+    ada: FlaskClient, tenant: uuid.UUID
+) -> None:
+    wrong = {"slug": "UMBRA!", "name": "", "admin_email": "nobody"}
+    answer = post(ada, f"/admin/tenants/{tenant}/new", NEW | wrong)
+    assert answer.status_code == 422
+    assert set(re.findall(r'id="(\w+)-error"', answer.text)) == {"name", "slug", "admin_email"}
+
+
+def test_n2_a_suspended_tenant_offers_what_can_be_done_with_it(
+    app: Flask,
+    admin_of: Callable[..., FlaskClient],
+    tenant: uuid.UUID,
+) -> None:
+    root = admin_of("root", ("super_admin",))
+    made = make(root, tenant)
+    there = f"/admin/tenants/{made}"
+    page = root.get(there).text
+    assert f"{there}/access" in page
+    assert ">Suspend…</a>" in page  # three dots: a page that asks comes first
+    post(root, f"{there}/suspend", {"reason": "unpaid"})
+    page = root.get(there).text
+    assert f"{there}/access" not in page
+    assert "/invite" not in page
+    assert ">Reactivate…</a>" in page
+    data = {"admin_email": "boss@acme.example"}
+    refused = post(root, f"{there}/invite", data, page=f"{there}/edit")
+    assert refused.status_code == 409
+    assert "This tenant is suspended" in run(app, "invite", "acme", "a@acme.example", code=1)
+
+
 # First administrator
 
 
@@ -405,4 +502,9 @@ def test_k1_the_command_line_makes_lists_suspends_and_reactivates(
         ("reactivate", "acme", "--reason", "x"),
     ):
         run(app, *words, code=1)
+    said = run(app, "create", "Umbra!", "Umbra", "--host", "localhost", "--admin", "x", code=1)
+    for words in ("in small letters", "Enter a host name", "one e-mail address"):
+        assert words in said  # all at once, and without the names of fields
+    assert "slug:" not in said
+    assert "looks like that of another" in run(app, "create", "4cme", "Acme", code=1)
     assert find_by_slug("globex") is None

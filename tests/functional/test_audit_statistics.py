@@ -157,3 +157,9 @@ def test_m5_the_page_says_who_is_told_and_warns_where_nobody_is(app, client, aud
         page = client.get(PAGE).text
     assert "sec@example.com" in page
     assert "AUDIT_NOTIFY_EMAILS" not in page
+    assert "/admin/settings/audit" not in page  # an auditor changes nothing
+
+
+def test_n2_whoever_may_change_who_is_told_is_led_there(client, make_user, sign_in) -> None:
+    sign_in(client, make_user("root", roles=["tenant_admin"], mfa="totp"))
+    assert 'href="/admin/settings/audit"' in client.get(PAGE).text

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from app.audit import anchors, events, services_bundle, services_retention, verifier
-from app.audit.sealing import sealer, services_checkpoints
+from app.audit.sealing import alarms, sealer, services_checkpoints
 from app.audit.sealing.services_audit_keys import public_keys
 from app.audit.services_audit import record
 from app.audit.settings import AuditSettings
@@ -28,7 +29,7 @@ from app.core.scoping import tenant_scope
 from tests.support.collectors import SECRET, SyslogServer, WebhookServer
 from tests.support.loopback import Answer
 from tests.support.settings import changed
-from tests.support.trails import EVENTS, administrator
+from tests.support.trails import EVENTS, HEADS, administrator
 
 
 @pytest.fixture
@@ -117,6 +118,118 @@ def test_m2_the_command_misses_a_guard(keys, run) -> None:
     finally:
         with administrator(engine()):
             pass
+
+
+@pytest.fixture
+def suppressed(app) -> Iterator[None]:
+    """A trigger that is none of ours, on the table of events."""
+    bodies = {
+        "sqlite": "WHEN NEW.action = 'LOGOUT' BEGIN SELECT RAISE(IGNORE); END",
+        "mysql": "FOR EACH ROW SET NEW.error = 'none'",
+    }
+    body = bodies[engine().dialect.name]
+    with engine().begin() as connection:
+        connection.exec_driver_sql(f"CREATE TRIGGER zz BEFORE INSERT ON iam_auth_log {body}")
+    yield
+    session().rollback()
+    with engine().begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER zz")
+
+
+def test_m2_the_command_tells_of_a_trigger_of_somebody_else(keys, suppressed, run) -> None:
+    done = run("verify", *trusted(keys))
+    assert (done.exit_code, "unknown    trigger zz" in done.output) == (1, True)
+    assert "guards stand" not in done.output
+
+
+# ------------------------------------------------------------------ told by the trail itself
+
+
+def alarms_of(tenant: UUID) -> list[list[str]]:
+    """Return the findings of each alarm in a tenant's trail, in order."""
+    with engine().connect() as connection:
+        where = (EVENTS.c.tenant_id == tenant) & (EVENTS.c.action == "AUDIT_TAMPERING_FOUND")
+        found = connection.scalars(sa.select(EVENTS.c.metadata).where(where).order_by(EVENTS.c.id))
+        return [row["findings"] for row in found]
+
+
+def tamper(tenant: UUID, error: str, **values: str) -> None:
+    with administrator(engine()) as connection:
+        where = (EVENTS.c.tenant_id == tenant) & (EVENTS.c.error == error)
+        statement = EVENTS.update().values(**values) if values else EVENTS.delete()
+        connection.execute(statement.where(where))
+
+
+def test_m3_what_is_found_is_recorded_once_where_it_was_found(
+    keys, run, tenant, other_tenant
+) -> None:
+    assert run("verify", *trusted(keys)).exit_code == 0
+    assert alarms_of(tenant) == []
+    tamper(tenant, "3", action="LOGOUT")
+    for _time in range(2):
+        assert run("verify", *trusted(keys)).exit_code == 1
+    assert alarms_of(tenant) == [["edited"]]
+    tamper(tenant, "2")
+    for _time in range(2):
+        assert run("verify", *trusted(keys)).exit_code == 1
+    assert alarms_of(tenant) == [["edited"], ["deleted", "edited"]]
+    assert alarms_of(other_tenant) == []
+    with engine().connect() as connection:
+        where = (EVENTS.c.tenant_id == tenant) & (EVENTS.c.action == "AUDIT_TAMPERING_FOUND")
+        found = connection.execute(sa.select(EVENTS.c.severity, EVENTS.c.error).where(where)).all()
+    assert set(found) == {("critical", "audit.not_verified")}
+
+
+def test_m3_the_sealer_and_the_command_do_not_alarm_each_other(keys, run, tenant, actor) -> None:
+    tamper(tenant, "3", action="LOGOUT")
+    for _time in range(2):
+        run("verify", *trusted(keys))
+        alarms.raise_alarm("audit.broken", ["the end does not fit"], actor=actor)
+    assert alarms_of(tenant) == [["edited"], ["the end does not fit"]]
+
+
+def test_m3_what_is_of_no_tenant_is_recorded_by_whoever_looked(keys, run, tenant) -> None:
+    """A missing guard, and a trail of a tenant that is not there."""
+    stranger = verifier.verifier_key(f"iam-audit/{UUID(int=7)}", bytes(32))
+    assert run("verify", "--key", stranger, *trusted(keys)).exit_code == 1
+    assert alarms_of(tenant) == [["stale"]]
+    with engine().begin() as connection:
+        connection.exec_driver_sql("DROP TRIGGER iam_audit_seal_no_update")
+    try:
+        assert run("verify", *trusted(keys)).exit_code == 1
+    finally:
+        with administrator(engine()):
+            pass
+    assert alarms_of(tenant) == [["stale"], ["trigger_missing"]]
+
+
+def test_m3_a_key_that_was_forgotten_is_no_alarm(keys, run, tenant, other_tenant) -> None:
+    assert run("verify", "--key", keys[tenant]).exit_code == 1
+    assert alarms_of(tenant) == alarms_of(other_tenant) == []
+
+
+def test_m3_a_database_that_takes_no_writes_is_verified_all_the_same(keys, run, tenant) -> None:
+    tamper(tenant, "3", action="LOGOUT")
+    words = {"sqlite": "PRAGMA query_only = ON", "mysql": "SET SESSION TRANSACTION READ ONLY"}
+    words_now = words[engine().dialect.name]
+
+    def close(connection, _record) -> None:
+        connection.cursor().execute(words_now)
+
+    found = engine()
+    session().rollback()
+    found.dispose()
+    sa.event.listen(found, "connect", close)
+    try:
+        done = run("verify", *trusted(keys))
+    finally:
+        sa.event.remove(found, "connect", close)
+        session().rollback()
+        found.dispose()
+    assert done.exit_code == 1
+    assert "edited  " in done.output
+    assert "not recorded" in done.output
+    assert alarms_of(tenant) == []
 
 
 def test_m3_a_trail_that_went_silent_is_stale(keys, run) -> None:
@@ -269,6 +382,20 @@ def test_m3_every_checkpoint_is_anchored_in_every_place(app, keys, run, tenant, 
         found = [body["note"] for body in hook.bodies]
     assert sorted(verifier.read_notes(file.read_text())) == sorted(notes_of(app))
     assert sorted(found) == sorted(verifier.read_notes(lines)) == sorted(notes_of(app))
+
+
+@pytest.mark.parametrize("value", ["f" * 32, "x", 5, None, ["x"]])
+def test_m3_nobody_ends_anchoring_in_the_database(app, keys, tenant, tmp_path, value) -> None:
+    """What is noted as delivered counts only where it is a checkpoint of the trail."""
+    file = tmp_path / "anchors.txt"
+    with changed(app, AuditSettings, AUDIT_ANCHOR_FILE=str(file)):
+        anchors.deliver_due()
+        with administrator(engine()) as connection:
+            connection.execute(HEADS.update().values(anchored={"file": value}))
+        act(tenant, 1)
+        seal(tenant)
+        anchors.deliver_due()
+    assert set(verifier.read_notes(file.read_text())) == set(notes_of(app))
 
 
 def test_m3_a_place_that_was_away_gets_what_it_missed(app, keys, tenant, tmp_path) -> None:

@@ -80,10 +80,25 @@ def test_k5_ids_are_looked_for_in_path_query_and_form(client, admin, theirs, aud
             f"/admin/users/{user_id}/roles/{NOWHERE}/revoke",
             data={"csrf_token": token, "parent_id": str(theirs.id)},
         )
+    elif place == "query":
+        token = csrf_of(client.get("/account").text)
+        client.post(
+            f"/admin/users/{user_id}/roles/{NOWHERE}/revoke?parent_id={theirs.id}",
+            data={"csrf_token": token},
+        )
     else:
-        more = {"parent_id": str(theirs.id)} if place == "query" else {}
-        client.get(f"/admin/users/{user_id}", query_string=more)
+        client.get(f"/admin/users/{user_id}")
     assert len(audit_rows(EVENT)) == 2
+
+
+def test_k5_nobody_is_accused_by_a_link(client, admin, theirs, audit_rows):
+    """The query of a link is somebody else's; where another site led here, the event says so."""
+    client.get(f"/admin/users/{NOWHERE}", query_string={"next": str(theirs.id)})
+    assert audit_rows(EVENT) == []
+    led = {"Sec-Fetch-Site": "cross-site"}
+    client.get(f"/admin/users/{theirs.id}", headers=led)
+    reasons = {row.details["reason"] for row in audit_rows(EVENT)}
+    assert reasons == {"id, by a link on another site"}
 
 
 @pytest.mark.parametrize("spelling", ["{}", "{{{}}}", "urn:uuid:{}", "upper", "hex"])

@@ -16,7 +16,13 @@ from sqlalchemy import event, select
 from app.audit.models import IAMAuthLog
 from app.auth.accounts import services_accounts
 from app.auth.invitations import services_invitations
-from app.auth.models import IAMAuthSession, IAMRecoveryRequest, IAMUserAccount, IAMUserRole
+from app.auth.models import (
+    IAMAuthSession,
+    IAMInvitation,
+    IAMRecoveryRequest,
+    IAMUserAccount,
+    IAMUserRole,
+)
 from app.auth.recovery import services_recovery_decisions
 from app.auth.sessions import services_session_admin
 from app.authz import services_rbac
@@ -28,6 +34,7 @@ from app.core.errors import InvalidInput, NotFound
 from app.core.scoping import tenant_scope
 from tests.conftest import _enrol_totp, csrf_of, post
 from tests.support import realm as realms
+from tests.support.mailbox import link_to
 from tests.support.realm import INSIDE_NORTH, OUTSIDE_NORTH
 
 REASON = {"reason": "Asked for on the phone"}
@@ -90,6 +97,14 @@ def invite(realm, place):
             actor_grants=None,
             actor=system_actor(realm.tenant, "tests"),
         )
+
+
+def guest_of(realm):
+    """Return the invitations to one address as they are stored: by place, whether they wait."""
+    with tenant_scope(realm.tenant):
+        session().rollback()
+        rows = session().scalars(select(IAMInvitation))
+        return {row.parent_id: row.revoked_at is None for row in rows}
 
 
 def marks(realm, names=OUTSIDE_NORTH):
@@ -472,6 +487,18 @@ def test_l2_the_global_scope_belongs_to_super_administrators(realm, enter) -> No
     assert held(realm, "amy")["super_admin"][0] == "global"
 
 
+def test_n2_a_role_that_is_refused_is_said_at_the_top_and_leads_to_its_field(realm, enter) -> None:
+    tina = enter("tina")
+    place = str(realm.places["North"])
+    page = give(tina, realm, "amy", "viewer", scope="tenant", organization_id=place)
+    if page.status_code == 303:
+        raise AssertionError("an organization was taken with a role over the whole tenant")
+    head, _tabs, rest = page.text.partition('id="user-details"')
+    assert re.search(r'role="alert" tabindex="-1" autofocus>.*href="#organization_id"', head, re.S)
+    assert "leave this" in head  # what to change
+    assert 'id="organization_id-error"' in rest
+
+
 def test_at_388_a_role_with_a_last_day_ends_with_it(app, realm, enter) -> None:
     tina = enter("tina")
     today = clock.now().date()
@@ -612,3 +639,46 @@ def test_at_369_no_service_makes_an_account_outside_or_above(realm) -> None:
         with pytest.raises(RightsExceeded):
             make(parent_id=realm.places["North"], actor_type=kind)
     make(parent_id=realm.places["Crew"], actor_type="client_admin")
+
+
+# ----------------------------------------------------------------------------------- invitations
+
+
+def test_at_366_she_closes_no_invitation_beyond_her_reach(app, realm, enter, audit_rows) -> None:
+    """Nor does she learn of it; what is within her reach she replaces, and so does who is above."""
+    cleo, tina = enter("cleo"), enter("tina")
+    form = {"email": "boss@example.org", "name": "", "language": ""}
+    top = {**form, "parent_id": "", "roles": ["tenant_admin"]}
+    north = {**form, "parent_id": str(realm.places["North"]), "roles": ["viewer"]}
+    crew = {**form, "parent_id": str(realm.places["Crew"]), "roles": ["viewer"]}
+    new = "/admin/invitations/new"
+    assert post(tina, new, top).status_code == 303
+    guest, link = app.test_client(), link_to("boss@example.org", "/auth/invitation/")
+    first = post(cleo, new, north)
+    assert (first.status_code, first.headers["Location"]) == (303, "/admin/invitations")
+    assert guest_of(realm) == {None: True, realm.places["North"]: True}
+    assert guest.get(link).status_code == 200
+    assert not audit_rows("INVITATION_REVOKED")
+    assert post(cleo, new, crew).status_code == 303  # hers, so the newer counts
+    assert guest_of(realm) == {
+        None: True, realm.places["North"]: False, realm.places["Crew"]: True,
+    }  # fmt: skip
+    cleo.get("/admin/invitations")  # what was told after the click stands there once
+    assert cleo.get("/admin/invitations").text.count("boss@example.org") == 2
+    assert post(tina, new, top).status_code == 303  # she reaches all of them
+    assert not guest_of(realm)[realm.places["Crew"]]
+    assert guest.get(link).status_code == 404
+    by = {row.actor_id for row in audit_rows("INVITATION_REVOKED")}
+    assert by == {realm.people["cleo"].id, realm.people["tina"].id}
+
+
+def test_n2_the_form_of_an_invitation_shows_organizations_as_a_tree(enter) -> None:
+    def places(name):
+        return re.findall(r'<option[^>]*value="[0-9a-f-]{36}">([^<]*)<', page_of(enter(name)))
+
+    def page_of(browser):
+        return browser.get("/admin/invitations/new").text
+
+    step = "\N{NO-BREAK SPACE}" * 3
+    assert places("tina") == ["Beta", "Umbrella", f"{step}North", f"{step * 2}Crew"]
+    assert places("cleo") == ["North", f"{step}Crew"]

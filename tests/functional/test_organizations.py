@@ -125,6 +125,35 @@ def test_k3_an_organization_is_created_renamed_and_moved(enter, realm, audit_row
     assert top.status_code == 303
 
 
+def test_k3_open_organizations_of_one_place_differ_by_name(enter, realm) -> None:
+    tina, umbrella = enter("tina"), realm.places["Umbrella"]
+    for answer in (
+        post(tina, f"{ROOT}/new", values(" NORTH ", umbrella)),
+        edit(tina, realm, "Crew", umbrella, "north"),
+        edit(tina, realm, "Beta", "", "umbrella"),
+    ):
+        assert answer.status_code == 409
+        assert 'id="name-error"' in answer.text
+    assert post(tina, f"{ROOT}/new", values("North", realm.places["Beta"])).status_code == 303
+    assert edit(tina, realm, "North", umbrella, "NORTH").status_code == 303  # its own name
+
+
+def test_k3_a_closed_organization_holds_no_name_and_reopens_beside_no_other(enter, realm) -> None:
+    tina = enter("tina")
+    url = f"{ROOT}/{realm.place('Annex')}"
+    assert post(tina, f"{url}/close", {}).status_code == 303
+    assert post(tina, f"{ROOT}/new", values("annex")).status_code == 303
+    refused = post(tina, f"{url}/reopen", {})
+    assert refused.status_code == 409
+    assert "has this name already" in refused.text
+
+
+def test_at_366_a_refused_name_tells_nothing_of_what_lies_beside_ones_own(enter, realm) -> None:
+    pia, umbrella = enter("pia"), f"{ROOT}/{realm.places['Umbrella']}"
+    assert post(pia, f"{umbrella}/edit", values("Beta", "stays")).status_code == 303
+    assert "Close…" not in pia.get(umbrella).text
+
+
 def test_k3_no_organization_lies_below_itself(enter, realm) -> None:
     tina = enter("tina")
     page = tina.get(f"{ROOT}/{realm.places['Umbrella']}/edit").text
@@ -208,7 +237,10 @@ def test_k3_an_organization_is_closed_once_nobody_is_in_it(enter, realm, audit_r
     url = f"{ROOT}/{realm.places['Crew']}/close"
     answer = post(tina, url, {})
     assert answer.status_code == 409
-    assert "Move its people" in answer.text
+    for page in (answer, tina.get(url)):  # said at once, not after a button
+        assert "People are still in it" in page.text
+        assert f"/admin/users?organization={realm.places['Crew']}" in page.text
+        assert "Close the organization" not in page.text
     tom = f"/admin/users/{realm.people['tom'].id}/disable"
     assert post(tina, tom, {"reason": "left the company"}).status_code == 303
     assert post(tina, url, {}).status_code == 303
@@ -229,7 +261,9 @@ def test_k3_an_organization_with_open_ones_below_stays_open(enter, realm) -> Non
     tina = enter("tina")
     realm.place("Empty")
     realm.place("Emptier", "Empty")
-    assert post(tina, f"{ROOT}/{realm.places['Empty']}/close", {}).status_code == 409
+    refused = post(tina, f"{ROOT}/{realm.places['Empty']}/close", {})
+    assert refused.status_code == 409
+    assert "Organizations below it are still open" in refused.text
     assert post(tina, f"{ROOT}/{realm.places['Emptier']}/close", {}).status_code == 303
     assert post(tina, f"{ROOT}/{realm.places['Empty']}/close", {}).status_code == 303
     answer = post(tina, f"{ROOT}/{realm.places['Emptier']}/reopen", {})

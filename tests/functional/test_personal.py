@@ -21,7 +21,9 @@ from app.audit.personal.ciphers import Unreadable, seal, unseal
 from app.audit.sealing import services_checkpoints, services_seal
 from app.audit.services_audit import record
 from app.audit.services_query import AuditLogQuery
-from app.auth.models import IAMSubjectKey
+from app.auth.accounts import services_account_status as status
+from app.auth.invitations import services_invitations
+from app.auth.models import IAMInvitation, IAMSubjectKey, IAMUserAccount
 from app.core import clock
 from app.core.actor import Actor
 from app.core.crypto import KeyRing
@@ -381,10 +383,28 @@ def test_b5_the_command_erases_a_person_from_account_and_trail(app, make_user, h
     assert answer.exit_code == 0, answer.output
     assert [row.subject_id for row in audit_rows("USER_DELETED")] == [person.id]
     assert [row.ip for row in audit_rows("LOGOUT")] == ["erased"]
+    unknown = runner.invoke(args=["iam", "users", "erase", "nobody"])  # before any question
+    assert unknown.exit_code == 1
+    assert unknown.output == "Error: no account called nobody\n"
     # Who was deleted without being erased can still be erased, by the name that is left.
     words[3] = f"erased:{person.id}"
     assert runner.invoke(args=[*words, "--yes"]).exit_code == 0
     assert len(audit_rows("SUBJECT_KEY_DESTROYED")) == 1
+
+
+def test_b5_erasing_a_person_takes_their_invitations(make_user, scoped, actor, tenant) -> None:
+    """One that they accepted, and one that waits for their address."""
+    with transaction():
+        for address in ("ann@example.com", "eve@example.com"):
+            services_invitations.invite(address, name="Somebody", actor_grants=None, actor=actor)
+    person = make_user("ann")
+    with transaction():
+        user = (
+            session().scalars(sa.select(IAMUserAccount).where(IAMUserAccount.id == person.id)).one()
+        )
+        status.delete_user(user, reason="Asked for it", actor_grants=None, actor=actor)
+    left = session().scalars(sa.select(IAMInvitation.email)).all()
+    assert left == ["eve@example.com"]
 
 
 def test_at_408_whoever_acts_in_two_tenants_has_one_key(

@@ -18,6 +18,7 @@ from app.audit.models import IAMAuthLog
 from app.audit.sealing import services_audit_keys, services_checkpoints, services_seal
 from app.audit.services_audit import record
 from app.audit.services_retention import PruneRefused
+from app.audit.settings import AuditSettings
 from app.auth.models import IAMAuditCheckpoint, IAMAuditPrune, IAMAuditSeal
 from app.core import clock
 from app.core.db import session, transaction
@@ -25,6 +26,7 @@ from app.core.scoping import tenant_scope
 from app.tenancy.services_settings import override
 from tests.conftest import empty_database
 from tests.functional.test_personal import findings, seal_and_sign
+from tests.support.settings import changed
 
 DAYS = 2555
 YEAR = timedelta(days=365)
@@ -166,19 +168,21 @@ def test_at_394_the_guard_lets_go_only_what_a_statement_covers(lived, actor) -> 
 def test_m6_each_tenant_has_its_own_policy(app, lived, actor, tenant, other_tenant) -> None:
     lived(2 * YEAR, 3)
     runner = app.test_cli_runner()
-    with transaction():
-        override({"AUDIT_RETENTION_DAYS": 365}, actor=actor)
     other = actor.acting_as(tenant_id=other_tenant)
+    with tenant_scope(other_tenant), transaction():
+        override({"AUDIT_RETENTION_DAYS": 2555}, actor=other)
     with clock.travel(-2 * YEAR), tenant_scope(other_tenant):
         with transaction():
             record(events.LOGIN_FAILED, actor=other)
         seal_and_sign(other_tenant)
-    looked = runner.invoke(args=["iam", "audit", "prune"])
+    with changed(app, AuditSettings, AUDIT_RETENTION_DAYS=365):
+        looked = runner.invoke(args=["iam", "audit", "prune"])
     assert looked.exit_code == 0, looked.output
     assert f"Would go   tenant {tenant}: events 0 to" in looked.output
     assert f"Nothing    tenant {other_tenant}" in looked.output
     assert left() == 3
-    done = runner.invoke(args=["iam", "audit", "prune", "--yes"])
+    with changed(app, AuditSettings, AUDIT_RETENTION_DAYS=365):
+        done = runner.invoke(args=["iam", "audit", "prune", "--yes"])
     assert done.exit_code == 0, done.output
     assert f"Pruned     tenant {tenant}" in done.output
     assert left() == 0

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from app.audit import events, verifier
+from app.audit import events, services_bundle, verifier
 from app.audit.models import IAMAuthLog
 from app.audit.sealing import sealer, services_audit_keys, services_checkpoints, services_proofs
 from app.audit.sealing.models_seal import (
@@ -34,7 +34,7 @@ from app.core.crypto import KeyRing, keyring
 from app.core.db import engine, session, transaction
 from app.core.errors import BadRequest, Forbidden, NotFound
 from app.core.ids import new_id
-from app.core.scoping import tenant_scope
+from app.core.scoping import tenant_scope, unscoped
 from app.services_keys import rotate_stored_secrets
 from tests.conftest import empty_database, make_app
 from tests.support.settings import changed
@@ -188,6 +188,45 @@ def test_at_397_an_event_without_our_mark_is_never_sealed(
     assert seal_tenant(tenant) == 1
     assert [seal.id for seal in seals()][-1:] == good
     assert bad not in [seal.id for seal in seals()]
+
+
+NONSENSE: dict[str, Any] = {
+    "broken JSON": {"changes": "{bad"},
+    "deep JSON": {"metadata": "[" * 5000},
+    "a time that is none": {"occurred_at": "yesterday"},
+    "text for an id": {"actor_id": "somebody"},
+    "an id of another length": {"id": b"short"},
+    "a number for a name": {"encoding_version": "many"},
+}
+
+
+@pytest.mark.parametrize("values", NONSENSE.values(), ids=NONSENSE)
+def test_at_397_nonsense_in_the_table_stops_no_trail(
+    app, tenant, other_tenant, actor, add, seals, values: dict[str, Any]
+) -> None:
+    """MySQL refuses it by itself; SQLite takes any value in any column."""
+    if engine().dialect.name != "sqlite":
+        pytest.skip("the columns have types of their own")
+    add(1)
+    sealer.seal_all()
+    columns = [column.name for column in LOG.columns]
+    with engine().begin() as connection:
+        names = ", ".join(columns)
+        query = sa.text(f"SELECT {names} FROM iam_auth_log LIMIT 1")  # noqa: S608 - our own
+        row = {**connection.execute(query).mappings().one(), "id": new_id().bytes, **values}
+        marks = ", ".join(f":{name}" for name in columns)
+        insert = f"INSERT INTO iam_auth_log ({names}) VALUES ({marks})"  # noqa: S608 - our own
+        connection.execute(sa.text(insert), row)
+    good = add(1) + add(1, who=actor.acting_as(tenant_id=other_tenant))
+    assert sealer.seal_all(everything=True) == 2
+    session().rollback()
+    with unscoped("the test looks at everything"):
+        found = set(session().scalars(sa.select(IAMAuditSeal.id)))
+    assert set(good) <= found
+    session().rollback()
+    with clock.travel(timedelta(hours=1)):
+        told = {flaw.code for flaw in services_bundle.verify().findings}
+    assert told & {"inserted", "unsealed"}
 
 
 def test_at_397_a_mark_fits_one_event_only(tenant, add, seals, forged) -> None:
@@ -539,7 +578,13 @@ def test_m3_a_proof_as_json_is_all_that_somebody_else_needs(auditor, tenant, gro
 
 @pytest.mark.parametrize("since", ["4", "-1", "x", "9" * 30])
 def test_m3_a_size_that_no_checkpoint_has_is_refused(auditor, grown, since: str) -> None:
-    assert page_of(auditor, grown[0], since=since).status_code == 400
+    """Beside its field on the page, which still shows the proof; a program gets a problem."""
+    answer = page_of(auditor, grown[0], since=since)
+    assert answer.status_code == 422
+    assert 'id="since-error"' in answer.text
+    assert 'aria-invalid="true"' in answer.text
+    assert "Proven" in answer.text
+    assert page_of(auditor, grown[0], since=since, format="json").status_code == 400
 
 
 def test_at_405_the_page_of_a_proof_is_for_who_may_read_the_trail(

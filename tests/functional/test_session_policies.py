@@ -76,6 +76,23 @@ def test_j2_super_admins_are_held_to_their_networks():
     assert found.session_policy("tenant_admin").admits("198.51.100.1")
 
 
+def test_j2_an_administrator_by_role_is_held_to_an_administrators_limits(
+    app, client, make_user, sign_in
+):
+    """The name of the account's kind is no way round the networks and limits of a role."""
+    rose = make_user("rose", roles=["super_admin"], actor_type="end_user", mfa="totp")
+    with changed(app, AuthSettings, IAM_SUPER_ADMIN_NETWORKS=(ELSEWHERE,)):
+        data = {"username": rose.username, "password": rose.password}
+        assert post(client, "/auth/login", data).status_code == 401
+        come_from(client, "192.0.2.7")
+        sign_in(client, rose, remember_me="y")
+        row = stored_session()
+        assert row.expires_at - row.login_time <= timedelta(minutes=31)
+        assert client.get("/account").status_code == 200
+        come_from(client, "127.0.0.1")
+        assert client.get("/account").status_code == 303
+
+
 @pytest.mark.parametrize(
     "written",
     [

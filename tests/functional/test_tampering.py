@@ -6,6 +6,7 @@ the tables, and in a bundle exported from them by whoever tampered.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -434,6 +435,106 @@ def test_m3_keys_are_read_from_a_file_as_the_command_prints_them(trails) -> None
     ours, theirs = trails
     text = f"# kept since March\n{ours.vkey}  # since 2026-03-04, in use\n\n{theirs.vkey}\n"
     assert verifier.read_keys(text) == [ours.vkey, theirs.vkey]
+
+
+# ------------------------------------------------------------------ hidden from the application
+
+_AHEAD = "strftime('%Y-%m-%d %H:%M:', datetime(occurred_at, '+23 hours'))"
+SPELLINGS = {
+    "tenant as text": ("tenant_id", "CAST(tenant_id AS TEXT)"),
+    "subject as text": ("subject_id", "CAST(subject_id AS TEXT)"),
+    "address as text": ("ip_index", "CAST(ip_index AS TEXT)"),
+    "action as bytes": ("action", "CAST(action AS BLOB)"),
+    "details as bytes": ("metadata", "CAST(metadata AS BLOB)"),
+    "number as bytes": ("encoding_version", "CAST(encoding_version AS BLOB)"),
+    "number with a fraction": ("encoding_version", "1.5"),
+    "time with an offset": ("occurred_at", f"{_AHEAD} || substr(occurred_at, 18) || '+23:00'"),
+    "time with a letter": ("occurred_at", "replace(occurred_at, ' ', 'T')"),
+    "time with a zone": ("recorded_at", "recorded_at || 'Z'"),
+    "time without signs": ("occurred_at", "replace(replace(occurred_at, '-', ''), ':', '')"),
+    "time in other digits": ("occurred_at", "substr(occurred_at, 1, 25) || '\u0667'"),
+    "time as bytes": ("recorded_at", "CAST(recorded_at AS BLOB)"),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_at_394_a_value_the_application_reads_otherwise_is_found(trails, name) -> None:
+    """SQLite keeps anything in any column: the same bytes as text are never found again."""
+    if engine().dialect.name != "sqlite":
+        pytest.skip("the columns have types of their own")
+    ours, _theirs = trails
+    column, value = SPELLINGS[name]
+    event = event_id(ours.tenant_id, 7)
+    with administrator(engine()) as connection:
+        statement = f"UPDATE iam_auth_log SET {column} = {value} WHERE id = ?"  # noqa: S608
+        assert connection.exec_driver_sql(statement, (event.bytes,)).rowcount == 1
+    report = check(*trails)
+    assert [(item.code, item.seq, item.event_id) for item in report.findings] == [
+        ("edited", 7, event)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("iam_audit_seal SET tenant_id = CAST(tenant_id AS TEXT)", {"cut_tail"}),
+        ("iam_audit_seal SET seq = CAST(seq AS BLOB)", {"cut_tail"}),
+        ("iam_audit_seal SET leaf = CAST(leaf AS TEXT)", {"edited"}),
+        ("iam_audit_seal SET chain = CAST(chain AS TEXT)", {"edited"}),
+        ("iam_audit_seal SET id = CAST(id AS TEXT)", {"cut_head"}),
+        ("iam_audit_checkpoint SET root = CAST(root AS TEXT)", {"checkpoint_replaced"}),
+        ("iam_audit_checkpoint SET size = CAST(size AS BLOB)", {"checkpoint_replaced"}),
+        ("iam_audit_checkpoint SET note = CAST(note AS BLOB)", {"checkpoint_signature"}),
+    ],
+)
+def test_at_394_a_seal_or_checkpoint_of_another_kind_is_found(trails, change, expected) -> None:
+    if engine().dialect.name != "sqlite":
+        pytest.skip("the columns have types of their own")
+    with administrator(engine()) as connection:
+        connection.exec_driver_sql(f"UPDATE {change}")
+    assert codes(check(*trails)) >= expected
+
+
+def test_at_397_an_inserted_event_does_not_hide_behind_others(trails) -> None:
+    """Events that may still wait for the sealer, as many as a reader might give up after."""
+    ours, _theirs = trails
+    fresh = event_row(ours.tenant_id, 0, recorded_at=NOW)
+    forged = event_row(ours.tenant_id, 50, recorded_at=START - timedelta(hours=1))
+    with administrator(engine()) as connection:
+        fillers = [{**fresh, "id": UUID(int=number)} for number in range(1, 5002)]
+        connection.execute(EVENTS.insert(), [*fillers, forged])
+    report = check(*trails)
+    assert [(item.code, item.event_id) for item in report.findings] == [("inserted", forged["id"])]
+
+
+def test_at_397_a_seal_of_nobody_does_not_vouch_for_an_event(trails) -> None:
+    """A seal that no walk over the event's own trail meets is none."""
+    ours, _theirs = trails
+    forged = event_row(ours.tenant_id, 50, recorded_at=START - timedelta(hours=1))
+    elsewhere = {"id": forged["id"], "tenant_id": UUID(int=9), "seq": 0}
+    hashes = {"leaf": verifier.leaf_hash(verifier.encode(forged)), "chain": bytes(32)}
+    with administrator(engine()) as connection:
+        connection.execute(EVENTS.insert(), forged)
+        connection.execute(SEALS.insert(), {**elsewhere, **hashes})
+    asked = {"vkeys": [ours.vkey], "wanted": [ours.tenant_id], "now": NOW}
+    with services_bundle.open_database() as source:
+        assert codes(verify(source, **asked)) == {"inserted"}
+
+
+def test_at_397_two_seals_of_one_number_are_both_read() -> None:
+    """Whoever takes the unique index away can put a second one where a page ends."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE iam_audit_seal (id, tenant_id, seq, leaf, chain)")
+    connection.execute(f"CREATE TABLE iam_auth_log ({', '.join(verifier.FIELDS)})")
+    connection.execute("CREATE TABLE iam_audit_head (tenant_id, size)")
+    connection.execute("CREATE TABLE iam_audit_key (tenant_id, name, public_key)")
+    connection.execute("CREATE TABLE iam_audit_prune (tenant_id, from_seq, until_seq, note)")
+    tenant = UUID(int=9)
+    rows = [(UUID(int=number).bytes, tenant.bytes, (number + 1) // 2) for number in range(10_100)]
+    connection.executemany("INSERT INTO iam_audit_seal VALUES (?, ?, ?, x'', x'')", rows)
+    (trail,) = verifier.SqlSource(connection.execute).trails([tenant])
+    assert len(list(trail.sealed)) == len(rows)
+    connection.close()
 
 
 # ------------------------------------------------------------------ with an anchor

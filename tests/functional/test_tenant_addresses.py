@@ -377,6 +377,7 @@ def test_k2_a_suspended_tenant_is_closed_at_the_next_request(
         answer = browser.get(path)
         assert answer.status_code == 403
         assert "This address is closed for now" in answer.text
+        assert "Check the address" not in answer.text  # it is the right one
     assert browser.get("/account").location.startswith("/auth/login")
     change(other_tenant, status="active")
     assert browser.get("/t/other/account").status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -11,11 +12,12 @@ from app.auth.accounts import services_notices
 from app.auth.mfa.settings_mfa import MfaSettings
 from app.auth.passwords.settings_password import PasswordSettings
 from app.auth.settings import AuthSettings
+from app.auth.sso.settings_sso import SsoSettings
 from app.auth.web import accent
 from app.config import SECTIONS
 from app.core.actor import system_actor
 from app.core.db import session, transaction
-from app.core.errors import InvalidInput
+from app.core.errors import InvalidInput, Misconfigured
 from app.core.scoping import tenant_scope
 from app.tenancy import services_settings, setting_words
 from app.tenancy.models import IAMTenant
@@ -76,6 +78,15 @@ def test_k1_every_setting_of_a_tenant_has_a_place_and_words(client, admin):
         assert f'name="{name}"' in shown[setting_words.group_of(name)], name
     for group, (title, _text) in setting_words.GROUPS.items():
         assert title in page, group
+
+
+def test_n2_the_event_of_a_change_calls_a_setting_by_its_words(client, admin, audit_rows):
+    assert save(client, "policies", PASSWORD_MIN_LENGTH="20").status_code == 303
+    page = client.get(f"/admin/audit/logs/{audit_rows('TENANT_SETTINGS_CHANGED')[0].id}").text
+    assert '<th scope="row">Shortest password</th>' in page
+    # One landmark of a name: the table is one, so the panel around it is none.
+    assert page.count('aria-label="What changed"') == 1
+    assert 'aria-labelledby="audit-changes"' not in page
 
 
 def test_k1_a_tenant_chooses_and_gives_back(client, admin, stored, audit_rows):
@@ -141,6 +152,93 @@ def test_k1_a_bad_value_is_told_beside_its_field(client, admin, stored, group, n
     assert stored() == {}
 
 
+REASONS = {
+    "policies": {
+        "PASSWORD_MIN_LENGTH": ("8", "Enter a whole number from 15 to "),
+        "PASSWORD_MIN_SCORE": ("9", "Enter a whole number from 3 to 4."),
+        "PASSWORD_HISTORY": ("\u00b2", "Enter a whole number from 5 to 24."),
+        "STEP_UP_MINUTES": ("--5", "Enter a whole number from 1 to 10."),
+        "MFA_GRACE_DAYS": ("-1", "Only 0 is possible here."),
+        "IAM_INVITATION_DAYS": ("two", "Enter a whole number from 1 to 7."),
+        "IAM_SESSION_POLICIES": ("{", "A JSON object: for super_admin"),
+    },
+    "branding": {
+        "IAM_BRAND_NAME": ("evil\u3002com", "without markup, an address"),
+        "IAM_BRAND_ACCENT": ("red", "# and six hexadecimal digits"),
+        "IAM_SUPPORT_URL": ("example.com", "such as https://example.com/page"),
+    },
+    "audit": {
+        "AUDIT_RETENTION_DAYS": ("30", "Enter a whole number from 2555 to 36500."),
+        "AUDIT_NOTIFY_EMAILS": ("nobody", "At most 20 e-mail addresses"),
+    },
+}
+
+
+@pytest.mark.parametrize("group", REASONS)
+def test_k1_every_wrong_value_is_told_with_its_reason(client, admin, stored, group):
+    answer = save(client, group, **{name: wrong[0] for name, wrong in REASONS[group].items()})
+    assert answer.status_code == 422
+    told = dict(re.findall(r'id="([A-Z_]+)-error">(.*?)</ul>', answer.text, re.DOTALL))
+    assert set(told) == set(REASONS[group])
+    for name, (_value, reason) in REASONS[group].items():
+        assert reason in told[name], (name, told[name])
+    assert stored() == {}
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"max_sessions": 0}, "tenant_admin &gt; max_sessions: at least 1."),
+        ({"remember_days": 500}, "tenant_admin &gt; remember_days: at most 400."),
+        ({"idle_minutes": "5"}, "tenant_admin &gt; idle_minutes: a whole number."),
+        ({"mfa_on_new_device": 1}, "tenant_admin &gt; mfa_on_new_device: true or false."),
+        ({"networks": []}, "tenant_admin &gt; networks is not known here."),
+        ({"allow_networks": []}, "tenant_admin &gt; allow_networks: networks such as"),
+        ({"allow_networks": ["10.0.0.7/24"]}, "tenant_admin &gt; allow_networks: networks such as"),
+        ([], "tenant_admin: an object in braces."),
+        ({"allow_networks": "10.0.0.0/8"}, "allow_networks: a list in square brackets."),
+        ({"allow_networks": [10]}, "allow_networks &gt; 0: a text in quotation marks."),
+    ],
+)
+def test_k1_what_is_wrong_inside_limits_of_sessions_is_told_by_its_place(
+    client, admin, stored, limits, reason
+):
+    value = json.dumps({"tenant_admin": limits})
+    answer = save(client, "policies", IAM_SESSION_POLICIES=value)
+    assert answer.status_code == 422
+    assert reason in answer.text
+    assert stored() == {}
+
+
+@pytest.mark.parametrize("text", ["[" * 3000, '{"a":' * 700, '{"a":' * 500 + "1" + "}" * 500])
+def test_at_466_limits_nested_too_deeply_are_a_wrong_value(client, admin, stored, text):
+    answer = save(client, "policies", IAM_SESSION_POLICIES=text)
+    assert answer.status_code == 422
+    assert "A JSON object: for super_admin" in answer.text
+    assert stored() == {}
+
+
+def test_at_466_nested_text_stops_the_start_with_a_sentence():
+    for section, name in ((AuthSettings, "IAM_SESSION_POLICIES"), (SsoSettings, "SSO_ENDPOINTS")):
+        with pytest.raises(Misconfigured, match="JSON object"):
+            section.load({name: "[" * 100_000}, {})
+
+
+def test_j2_nobody_saves_a_list_that_shuts_them_out(client, admin, stored):
+    def allow(*networks, kind="tenant_admin"):
+        limits = json.dumps({kind: {"allow_networks": list(networks)}})
+        return save(client, "policies", IAM_SESSION_POLICIES=limits)
+
+    refused = allow("10.0.0.0/24")
+    assert refused.status_code == 422
+    assert "would shut you out: your address is 127.0.0.1" in refused.text
+    assert stored() == {}
+    assert client.get("/admin/settings").status_code == 200  # and is still in
+    assert allow("10.0.0.0/24", kind="end_user").status_code == 303
+    assert allow("10.0.0.0/24", "127.0.0.0/8").status_code == 303
+    assert client.get("/admin/settings").status_code == 200
+
+
 def test_k1_nothing_but_a_tenants_own_can_be_sent(client, admin, stored):
     answer = save(client, "branding", FLASK_SECRET_KEY="x", MFA_METHODS="totp", IAM_BASE_URL="x")
     assert answer.status_code == 303
@@ -161,6 +259,19 @@ LOOSER = {
     "MFA_EMAIL_COUNTS_AS_MFA": True,
     "RECOVERY_WAIT_HOURS": 0,
     "WEBAUTHN_USER_VERIFICATION": "discouraged",
+    "AUDIT_RETENTION_DAYS": 30,
+    "DEVICE_TRUST_DAYS": 30,
+    "RECOVERY_APPROVED_WAIT_HOURS": 0,
+    "IAM_INVITATION_DAYS": 30,
+}
+# What a tenant may choose in both directions, and why that loosens nothing.
+FREE = {
+    "AUDIT_NOTIFY_EMAILS": "who of the tenant is told; the webhook and the log of all stay",
+    "IAM_SESSION_POLICIES": "tightened where it is read, limit by limit",
+    "SIGN_IN_CODE_EMAIL_ENABLED": "one factor; the policy asks for the second as before",
+    "SIGN_IN_CODE_SMS_ENABLED": "one factor; the policy asks for the second as before",
+    "SIGN_IN_LINK_ENABLED": "one factor; the policy asks for the second as before",
+    "WEBAUTHN_RESIDENT_KEY": "where a key keeps its name, not what it proves",
 }
 
 
@@ -170,6 +281,16 @@ def test_at_466_a_tenant_loosens_no_floor(choose, stored, name, value):
         choose(**{name: value})
     assert refused.value.code == "settings.too_loose"
     assert stored() == {}
+
+
+def test_at_466_every_policy_of_a_tenant_has_a_floor_or_a_reason():
+    free = {
+        name
+        for section in SECTIONS
+        for name in section.per_tenant()
+        if section.floor_of(name) is None and setting_words.group_of(name) != "branding"
+    }
+    assert free == set(FREE)
 
 
 def test_at_466_what_the_installation_demands_stays_demanded(app, choose, stored):
@@ -332,12 +453,21 @@ def test_at_150_an_accent_is_six_digits_and_no_css(client, choose, stored, value
 @pytest.mark.parametrize(
     "value",
     ["Win at evil.com", "https://evil.example", "Acme\r\nBcc: x@y.zz", "<b>Acme</b>", "a@evil.com",
-     "x" * 61, "Acme\u202eemca", "Acme\x00"],
+     "x" * 61, "Acme\u202eemca", "Acme\x00", "evil\u3002com", "evil\uff61com", "1.2.3.4",
+     "evil.рф", "evil.verm\u00f6gensberatung", "evil.xn--p1ai", "t.me", "+1 900 555 0100 call"],
 )  # fmt: skip
 def test_at_425_a_brand_is_no_advertisement_and_no_header(choose, stored, value):
     with pytest.raises(InvalidInput):
         choose(IAM_BRAND_NAME=value)
     assert stored() == {}
+
+
+@pytest.mark.parametrize(
+    "value", ["St. Gallen", "F. Meier & Co. KG", "Radio 1055", "Acme 1.2", "24/7 Hilfe", "みんな"]
+)
+def test_b3_a_brand_with_full_stops_and_numbers_is_a_brand(choose, stored, value):
+    choose(IAM_BRAND_NAME=value)
+    assert stored() == {"IAM_BRAND_NAME": value}
 
 
 @pytest.mark.parametrize(

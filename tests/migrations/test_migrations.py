@@ -10,6 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from app.audit import verifier
 from app.audit.append_only import APPEND_ONLY
 from app.core import migrations
 from app.core.db import Base
@@ -113,6 +114,68 @@ def test_at_394_a_missing_or_harmless_guard_is_told(engine):
         connection.exec_driver_sql("DROP TRIGGER iam_auth_log_no_delete")
         connection.exec_driver_sql(harmless[engine.dialect.name])
     assert migrations.missing_triggers(engine) == ["iam_auth_log_no_delete"]
+
+
+def test_at_394_a_trigger_that_is_none_of_ours_is_told(engine):
+    """One that drops an event before there is anything to seal."""
+    migrations.upgrade(engine)
+    assert migrations.unknown_triggers(engine) == []
+    bodies = {
+        "sqlite": "WHEN NEW.action = 'LOGIN_SUCCEEDED' BEGIN SELECT RAISE(IGNORE); END",
+        "mysql": "FOR EACH ROW SET NEW.action = 'LOGOUT'",
+    }
+    table = {"sqlite": "IAM_AUTH_LOG", "mysql": "iam_auth_log"}[engine.dialect.name]
+    body = bodies[engine.dialect.name]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE ours (action VARCHAR(9))")
+        for name, place in (("zz_host", "ours"), ("zz_drop", table)):
+            connection.exec_driver_sql(f"CREATE TRIGGER {name} BEFORE INSERT ON {place} {body}")
+    assert migrations.unknown_triggers(engine) == ["zz_drop"]
+    assert migrations.missing_triggers(engine) == []
+
+
+def test_at_394_a_guard_of_another_table_is_none(engine):
+    migrations.upgrade(engine)
+    name = "iam_auth_log_no_update"
+    statement = next(
+        item for item in APPEND_ONLY["iam_auth_log"][engine.dialect.name] if name in item
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        connection.exec_driver_sql("CREATE TABLE ours (id INTEGER)")
+        connection.exec_driver_sql(statement.replace("ON iam_auth_log", "ON ours"))
+    assert migrations.missing_triggers(engine) == [name]
+
+
+COMPUTED = "shown VARCHAR(9) GENERATED ALWAYS AS ('x') VIRTUAL"
+SUBSTITUTES = {
+    "view": ["ALTER TABLE {0} RENAME TO zz", "CREATE VIEW {0} AS SELECT * FROM zz"],
+    "computed column": [f"ALTER TABLE {{0}} ADD COLUMN {COMPUTED}"],
+    "no key": ["ALTER TABLE {0} RENAME TO zz", "CREATE TABLE {0} AS SELECT * FROM zz"],
+}
+
+
+@pytest.mark.parametrize("name", SUBSTITUTES)
+def test_at_394_what_is_no_plain_table_is_not_verified(engine, name):
+    """A view can show the application another past than it shows the verifier."""
+    table = "iam_auth_log"
+    migrations.upgrade(engine)
+    _open(engine)
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+        for statement in SUBSTITUTES[name]:
+            connection.exec_driver_sql(statement.format(table))
+    with pytest.raises(verifier.SourceError, match=f"not a plain table .*: {table}"):
+        _open(engine)
+
+
+def _open(engine):
+    url = engine.url
+    is_mysql = engine.dialect.name == "mysql"
+    name = url.set(drivername="mysql").render_as_string(hide_password=False)
+    with verifier.open_source(name if is_mysql else url.database) as source:
+        assert source.tenants() == []
 
 
 @pytest.mark.mysql_only

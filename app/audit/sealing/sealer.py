@@ -6,6 +6,7 @@ anchors. Now and then it looks further back, for events that were committed late
 
 from __future__ import annotations
 
+import logging
 import threading
 from datetime import timedelta
 from uuid import UUID
@@ -14,7 +15,8 @@ from flask import Flask, current_app
 from sqlalchemy import Executable, bindparam, column, or_, select, table, update
 
 from ...core import clock
-from ...core.db import end_read, run_prepared, transaction
+from ...core.db import end_read, run_prepared, session, transaction
+from ...core.errors import Unavailable
 from ...core.running.background import Background, repeat
 from ...core.types import GUID
 from .. import anchors
@@ -28,6 +30,7 @@ THREAD_POLL, WORKER_POLL, GATHER = 5.0, 0.25, 0.1
 _WIDE_SECONDS, _SIGN_SECONDS = 30.0, 5.0
 _SWEEP = timedelta(hours=1)
 _NAME = "iam-sealer"
+_logger = logging.getLogger("iam.audit")
 _EVERYONE = "the sealer serves every tenant"
 
 # By its name: the package of tenants lies above this one.
@@ -55,7 +58,7 @@ class Sealer:
             seal_all()
         else:
             for tenant_id in services_seal.waiting_tenants():
-                services_seal.seal_tenant(tenant_id)
+                _seal(tenant_id, None)
         if self._signed_at is None or now - self._signed_at >= _SIGN_SECONDS:
             self._signed_at = now
             services_checkpoints.sign_due()
@@ -89,10 +92,23 @@ def seal_all(*, everything: bool = False) -> int:
     for tenant_id in _ids(_TENANTS):
         whole = everything or tenant_id in unswept
         since = UUID(int=0) if whole else services_seal.stragglers()
-        total += services_seal.seal_tenant(tenant_id, since=since)
-        if whole:
+        sealed = _seal(tenant_id, since)
+        total += sealed or 0
+        if whole and sealed is not None:
             _note_sweep(tenant_id)
     return total
+
+
+def _seal(tenant_id: UUID, since: UUID | None) -> int | None:
+    # One tenant's trouble is not another's: theirs is sealed on.
+    try:
+        return services_seal.seal_tenant(tenant_id, since=since)
+    except Unavailable:
+        raise
+    except Exception:
+        session().rollback()
+        _logger.exception("the audit trail of tenant %s was not sealed", tenant_id)
+        return None
 
 
 def _note_sweep(tenant_id: UUID) -> None:

@@ -20,14 +20,14 @@ from ...core.db import end_read, engine, is_lost_race, run_prepared, transaction
 from ...core.errors import Unavailable
 from ...core.ids import new_id
 from ...core.scoping import tenant_scope
-from .. import events
 from ..models import IAMAuthLog
-from ..services_audit import FAILURE, record
 from ..services_query import first_id_at
 from ..verifier import encode, leaf_hash, next_link
+from .alarms import raise_alarm
 from .head import HEAD, Head, TrailBroken, begin_head, hold_head, may_adopt, read_head
 from .macs import is_ours
 from .models_seal import IAMAuditHead, IAMAuditNode, IAMAuditSeal
+from .stored import as_stored, event_of, ids_among
 from .tree import completed
 
 SEALER = "audit sealer"
@@ -46,7 +46,7 @@ _logger = logging.getLogger("iam.audit")
 _ANTI = _LOG.outerjoin(_SEAL, _SEAL.c.id == _LOG.c.id)
 # Told which index to use: by its figures MySQL would rather sort all that a tenant ever did.
 _UNSEALED = (
-    select(_LOG.c.id)
+    select(as_stored(_LOG.c.id))
     .with_hint(_LOG, "FORCE INDEX (ix_iam_auth_log_tenant_id_id)", "mysql")
     .select_from(_ANTI)
     .where(
@@ -58,7 +58,7 @@ _UNSEALED = (
     .limit(bindparam("most"))
 )
 _EVENTS = (
-    select(_LOG)
+    select(*(as_stored(column) for column in _LOG.c))
     .with_hint(_LOG, "FORCE INDEX (PRIMARY)", "mysql")
     .select_from(_ANTI)
     .where(
@@ -82,12 +82,6 @@ _ADVANCE = (
     .where(HEAD.c.id == bindparam("tenant"), HEAD.c.size == bindparam("before"))
     .values({name: bindparam(f"new_{name}") for name in ("size", "chain", "frontier")})
     .values(searched_from=bindparam("new_searched_from"))
-)
-_LAST_ALARM = (
-    select(_LOG.c.metadata)
-    .where(_LOG.c.tenant_id == bindparam("tenant"), _LOG.c.action == bindparam("action"))
-    .order_by(_LOG.c.id.desc())
-    .limit(1)
 )
 
 
@@ -127,18 +121,7 @@ def report_broken(tenant_id: UUID, broken: TrailBroken) -> None:
     """Record, once, what is wrong with the trail of the tenant in scope."""
     finding = str(broken.title)
     _logger.error("the audit trail of tenant %s is not sealed on: %s", tenant_id, finding)
-    given = {"tenant": tenant_id, "action": events.AUDIT_TAMPERING_FOUND.name}
-    with transaction():
-        known = run_prepared(_LAST_ALARM, given, reason=_BY_TENANT).scalar_one_or_none()
-        if known is None or finding not in known.get("findings", ()):
-            record(
-                events.AUDIT_TAMPERING_FOUND,
-                resource=("tenant", tenant_id),
-                status=FAILURE,
-                error=broken.code,
-                actor=system_actor(tenant_id, SEALER),
-                findings=[finding],
-            )
+    raise_alarm(broken.code, [finding], actor=system_actor(tenant_id, SEALER))
 
 
 def _seal_all(tenant_id: UUID, since: UUID | None) -> int:
@@ -149,9 +132,9 @@ def _seal_all(tenant_id: UUID, since: UUID | None) -> int:
     while True:
         known = first_id_at(clock.now() - LOOK_BACK)
         given = {"tenant": tenant_id, "after": after, "most": most}
-        ids = [row[0] for row in run_prepared(_UNSEALED, given, reason=_BY_TENANT)]
+        found = run_prepared(_UNSEALED, given, reason=_BY_TENANT).scalars().all()
         end_read()
-        last = len(ids) < most
+        ids, last = ids_among(found), len(found) < most
         if not ids and not (adopting and total):
             return total
         if head is None and not total:
@@ -184,11 +167,12 @@ def _seal(tenant_id: UUID, ids: list[UUID], searched: UUID, *, last: bool) -> in
 def _extend(head: Head, rows: Any) -> tuple[Head, list[dict[str, Any]]]:
     tree, chain, adopting = head.tree(), head.chain, may_adopt(head)
     seals = []
-    for row in rows:
-        encoded = _encoded(row)
-        if encoded is None or not (
-            is_ours(encoded, row["mac"]) or (adopting and row["mac"] is None)
-        ):
+    for stored in rows:
+        row = event_of(stored)
+        encoded = _encoded(row) if row is not None else None
+        if row is None or encoded is None:
+            continue
+        if not (is_ours(encoded, row["mac"]) or (adopting and row["mac"] is None)):
             continue
         leaf = leaf_hash(encoded)
         chain = next_link(chain, tree.size, leaf)
@@ -208,7 +192,7 @@ def _extend(head: Head, rows: Any) -> tuple[Head, list[dict[str, Any]]]:
 def _encoded(row: Any) -> bytes | None:
     try:
         return encode(row)
-    except (ValueError, TypeError):  # put there by other means: it cannot be ours
+    except (ValueError, TypeError, RecursionError):  # put there by other means: not ours
         return None
 
 

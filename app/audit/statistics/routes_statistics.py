@@ -92,5 +92,5 @@ def _told() -> dict[str, object]:
 
 
 def _settings_url() -> str | None:
-    exists = "iam_settings.settings" in current_app.view_functions
-    return url_for("iam_settings.settings") if exists else None
+    exists = "iam_settings.change" in current_app.view_functions
+    return url_for("iam_settings.change", group="audit") if exists else None

@@ -11,7 +11,7 @@ from ...core.errors import InvalidInput
 from ...core.i18n import _
 from ...core.i18n import lazy as _l
 from ...core.ids import parse_id
-from ..accounts.admin_pages import PAGE_SIZE, page_links
+from ..accounts.admin_pages import PAGE_SIZE, page_links, section
 from ..accounts.admin_pages import admin_bp as bp
 from ..accounts.forms_admin import show
 from ..accounts.services_names import names_of
@@ -104,6 +104,7 @@ def stay(context_id: str) -> BaseResponse:
         events=events,
         most=services_access_list.MOST_EVENTS,
         acts=_ACTS,
+        section=section,
         names=names_of(wording.accounts_in(events)) | {visit.user_id: visit.who},
         words=wording,
     )

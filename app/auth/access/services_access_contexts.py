@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
+from unicodedata import category
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -39,6 +40,8 @@ from .services_access_ends import EXPIRED, LEFT, REFUSED, Place, end, tell_both
 
 ENTER = "access:enter"
 SHORTEST_REASON, LONGEST_REASON = 10, 200
+FEWEST = 5
+"""Letters and digits that a reason has at least: dots and spaces say nothing."""
 LEAST_MINUTES, MOST_MINUTES = 5, 60
 PLATFORM = "platform"
 _C, _T, _S = IAMAccessContext, IAMTenant, IAMAuthSession
@@ -112,8 +115,8 @@ def enter(
     Raises what `target` raises, InvalidInput, AccessRunning.
     """
     place = target(tenant_id, principal=principal)
-    why = " ".join(reason.split())
-    if not SHORTEST_REASON <= len(why) <= LONGEST_REASON:
+    why = _readable(reason)
+    if not SHORTEST_REASON <= len(why) <= LONGEST_REASON or sum(map(str.isalnum, why)) < FEWEST:
         raise InvalidInput(N_("Say why in a sentence of 10 to 200 characters."), field="reason")
     if not LEAST_MINUTES <= minutes <= MOST_MINUTES:
         raise InvalidInput(N_("Choose 5 to 60 minutes."), field="minutes")
@@ -210,6 +213,12 @@ def leave(principal: Principal, reason: str = LEFT, *, actor: Actor) -> SignIn |
         if row is not None:
             end(row, reason, actor=actor)
         return services_sessions.rotate(principal.session_id, (ACTIVE,))
+
+
+def _readable(text: str) -> str:
+    # Characters that nobody sees would make a reason that nobody reads.
+    seen = "".join(" " if char.isspace() else char for char in text)
+    return " ".join("".join(char for char in seen if category(char)[0] != "C").split())
 
 
 def _over(row: Any, principal: Principal, ip: str | None) -> str | None:

@@ -45,7 +45,7 @@ class Entry:
     endpoint: str
     label: Any
     permission: str
-    prefix: str
+    prefix: str | tuple[str, ...]
     somewhere: bool = False
 
     def is_open(self) -> bool:
@@ -71,7 +71,12 @@ ENTRIES = (
     Entry("iam_admin.connections", _l("Connections"), "connection:read", "iam_admin.connection"),
     Entry("iam_admin.domains_list", _l("Domains"), "domain:read", "iam_admin.domain"),
     Entry("iam_admin.sessions", _l("Sessions"), "session:read", "iam_admin.session", True),
-    Entry("iam_admin.tenants", _l("Tenants"), "tenant:read", "iam_admin.tenant"),
+    Entry(
+        "iam_admin.tenants",
+        _l("Tenants"),
+        "tenant:read",
+        ("iam_admin.tenant", "iam_admin.access_"),
+    ),
     Entry("iam_settings.settings", _l("Settings"), "settings:read", "iam_settings."),
     Entry("iam_audit.logs", _l("Audit trail"), "audit:read", "iam_audit.", True),
     Entry("iam_admin.stays", _l("Platform access"), "access:read", "iam_admin.stay"),
@@ -91,6 +96,12 @@ def navigation() -> list[dict[str, Any]]:
         for entry in ENTRIES
         if entry.endpoint in current_app.view_functions and entry.is_open()
     ]
+
+
+def section(endpoint: str) -> str:
+    """Return in words to which part of the administration a page belongs."""
+    found = (entry.label for entry in ENTRIES if endpoint.startswith(entry.prefix))
+    return str(next(found, _("Administration")))
 
 
 @admin_bp.app_context_processor

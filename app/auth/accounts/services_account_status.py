@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, update
+from sqlalchemy import ColumnElement, delete, or_, update
 
 from ...audit import events
 from ...audit.services_audit import DENIED, record
@@ -41,6 +41,7 @@ from ..mfa import services_mfa_changes
 from ..models import (
     IAMActionToken,
     IAMAuthSession,
+    IAMInvitation,
     IAMMfaChallenge,
     IAMMfaMethod,
     IAMPasswordHistory,
@@ -138,6 +139,7 @@ def delete_user(
     session().flush()
     for model in _OWNED:
         _remove(model, model.user_id == user.id)
+    _remove(IAMInvitation, _invited(user))
     _withdraw_messages(user)
     _anonymise(user)
     record(
@@ -263,6 +265,13 @@ def _withdraw_messages(user: IAMUserAccount) -> None:
         .values(payload=None)
         .execution_options(synchronize_session=False)
     )
+
+
+def _invited(user: IAMUserAccount) -> ColumnElement[bool]:
+    """Return the condition of invitations that name this person, answered or not."""
+    addresses = {item for item in (user.email, user.email_canonical) if item}
+    accepted = IAMInvitation.accepted_by == user.id
+    return or_(accepted, IAMInvitation.email.in_(addresses)) if addresses else accepted
 
 
 def _anonymise(user: IAMUserAccount) -> None:

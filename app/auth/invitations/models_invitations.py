@@ -1,7 +1,9 @@
 """Table of invitations: who is asked in, by whom, with which roles. Only a digest of the link.
 
-`open_email` repeats the canonical address while the invitation waits, and is unique: of two
-invitations to one address the older is closed first, whoever is faster (AT-109).
+`open_email` repeats the canonical address while the invitation waits. It is unique in a place,
+which is an organization or, for the tenant as a whole, the tenant: of two invitations to one
+address there the older is closed first, whoever is faster (AT-109). Another place's waits on: its
+inviter may be beyond the reach of this one.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class IAMInvitation(TenantScoped, Base):
     __table_args__ = (
         UniqueConstraint("tenant_id", "id"),
         UniqueConstraint("token_digest"),
-        UniqueConstraint("tenant_id", "open_email"),
+        UniqueConstraint("tenant_id", "open_email", "open_place"),
         Index("ix_iam_invitation_expires_at", "expires_at"),
         ForeignKeyConstraint(["tenant_id"], ["iam_tenant.id"]),
         ForeignKeyConstraint(
@@ -42,6 +44,7 @@ class IAMInvitation(TenantScoped, Base):
 
     email: Mapped[str] = mapped_column(binary_string(254))
     open_email: Mapped[str | None] = mapped_column(binary_string(254))
+    open_place: Mapped[UUID] = mapped_column(GUID())
     name: Mapped[str] = mapped_column(binary_string(120), default="")
     language: Mapped[str | None] = mapped_column(binary_string(16))
     actor_type: Mapped[str] = mapped_column(binary_string(24), default="end_user")

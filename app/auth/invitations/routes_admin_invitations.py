@@ -16,6 +16,7 @@ from ...core.errors import Conflict, Forbidden, IAMError, InvalidInput, TooManyA
 from ...core.i18n import _
 from ...core.i18n import lazy as _l
 from ...core.ids import parse_id
+from ...tenancy.services_organizations import ACTIVE, list_tree
 from ..accounts.admin_pages import PAGE_SIZE, page_links
 from ..accounts.admin_pages import admin_bp as bp
 from ..accounts.forms_admin import show
@@ -144,10 +145,11 @@ def _row(row: IAMInvitation, places: dict[Any, str], names: dict[Any, str]) -> d
 def _offer(form: InviteForm) -> None:
     form.offer_languages()
     reach = _reach("invitation:create")
-    places = [row for row in list_organizations() if reach is None or row.id in reach]
+    tree = list_tree(reach)
+    places = [(str(item.row.id), item.indented) for item in tree if item.row.status == ACTIVE]
     none = [("", _("None"))] if reach is None else []
-    form.parent_id.choices = [*none, *((str(row.id), row.name) for row in places)]
-    chosen = parse_id(form.parent_id.data) or (places[0].id if reach and places else None)
+    form.parent_id.choices = [*none, *places]
+    chosen = parse_id(form.parent_id.data or (places[0][0] if reach and places else ""))
     roles = grantable_roles(current_user.grants, chosen)
     form.roles.choices = [(role.name, _words(role)) for role in roles]
 

@@ -1,8 +1,8 @@
 """Invitations made, sent again, taken back and listed (B3).
 
 The answer never tells whether somebody with the address is here already: whoever reads its
-mail learns that. A newer invitation to an address closes the older one and kills its link.
-Accepting is `services_acceptance`.
+mail learns that. A newer invitation to an address closes the older ones that its inviter could
+make, and kills their links; it neither touches nor tells of others (AT-366).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ...core.errors import Conflict, InvalidInput, NotFound
 from ...core.i18n import N_, speaking
 from ...core.ids import new_id
 from ...core.paging import Page, page_by_id
+from ...core.scoping import current_tenant_id
 from ...notify import messages, services_outbox
 from ...notify.messages import EMAIL
 from ...tenancy.models import IAMTenant
@@ -62,8 +63,9 @@ def invite(
 ) -> IAMInvitation:
     """Invite somebody into the tenant in scope and queue the mail; joins the transaction.
 
-    An older invitation to the address is closed. Raises InvalidInput, Forbidden where a role is
-    above the acting person, TooManyAttempts where the address got too much mail, Conflict.
+    Older ones to the address are closed, as far as the acting person reaches. Raises
+    InvalidInput, Forbidden where a role is above the acting person, TooManyAttempts where the
+    address got too much mail, Conflict.
     """
     typed = {"email": email, "display_name": name, "language": language}
     values = clean_fields(typed)
@@ -77,11 +79,12 @@ def invite(
     given.guard(promised, parent_id=parent_id, actor_grants=actor_grants, actor=actor)
     services_outbox.check_send_caps(EMAIL, values["email"], actor)
     canonical = canonical_email(values["email"])
-    _close_open(canonical, actor)
+    _close_open(canonical, actor_grants, actor)
     row = IAMInvitation(
         id=new_id(),
         email=values["email"],
         open_email=canonical,
+        open_place=parent_id or current_tenant_id(),
         name=values["display_name"],
         language=values["language"],
         actor_type=given.actor_type_for(promised),
@@ -187,10 +190,11 @@ def _insert(row: IAMInvitation) -> None:
         raise Conflict(N_("Somebody has just invited this person"), field="email") from None
 
 
-def _close_open(canonical: str, actor: Actor) -> None:
-    older = session().scalar(select(_I).where(_I.open_email == canonical))
-    if older is not None and _close(_I.id == older.id):
-        record(events.INVITATION_REVOKED, resource=older, actor=actor, reason="replaced")
+def _close_open(canonical: str, grants: Grants | None, actor: Actor) -> None:
+    for older in session().scalars(select(_I).where(_I.open_email == canonical)).all():
+        within = grants is None or grants.allows("invitation:create", parent_id=older.parent_id)
+        if within and _close(_I.id == older.id):
+            record(events.INVITATION_REVOKED, resource=older, actor=actor, reason="replaced")
 
 
 def _close(which: ColumnElement[bool]) -> bool:

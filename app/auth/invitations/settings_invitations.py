@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ...core.settings import Section, setting
+from ...core.settings import AT_MOST, Section, setting
 
 
 class InvitationSettings(Section):
@@ -13,5 +13,10 @@ class InvitationSettings(Section):
     title: ClassVar[str] = "Invitations"
 
     IAM_INVITATION_DAYS: int = setting(
-        7, "Days for which the link of an invitation works.", per_tenant=True, ge=1, le=30
+        7,
+        "Days for which the link of an invitation works.",
+        per_tenant=True,
+        floor=AT_MOST,
+        ge=1,
+        le=30,
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from ...core.checks import Finding
+from ...core.i18n import _
 from ...core.settings import AT_MOST, ONLY_OFF, WITHIN, CommaList, Section, setting
 
 METHODS = ("webauthn", "totp", "whatsapp_otp", "sms_otp", "email_otp", "recovery_code")
@@ -71,10 +72,14 @@ class MfaSettings(Section):
     )
     MFA_RECOVERY_CODES: int = setting(10, "Recovery codes made at once.", ge=4, le=20)
 
-    def contradiction(self) -> str | None:
+    def contradiction(self) -> tuple[str, str] | None:
         """Return the list of factors where it leaves none that a required one could be."""
         strong = set(self.MFA_METHODS) - {"email_otp", "recovery_code"}
-        return None if strong or self.MFA_DEFAULT_POLICY == "off" else "MFA_METHODS"
+        if strong or self.MFA_DEFAULT_POLICY == "off":
+            return None
+        return "MFA_METHODS", _(
+            "Codes by e-mail and recovery codes are not enough as second factors. Choose one more."
+        )
 
 
 def check(state: Any) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ...core.checks import Finding
 from ...core.hashing import MAX_CODE_POINTS, PasswordHasher, meets_floor
+from ...core.i18n import _
 from ...core.settings import AT_LEAST, ONLY_ON, CommaList, Section, setting
 
 _LOWEST_LENGTH = 8
@@ -103,11 +104,12 @@ class PasswordSettings(Section):
         72, "Hours for which a link to set the first password works.", ge=1, le=30 * 24
     )
 
-    def contradiction(self) -> str | None:
+    def contradiction(self) -> tuple[str, str] | None:
         """Return the least length where it is greater than the most."""
         for name in ("PASSWORD_MIN_LENGTH", "PASSWORD_MIN_LENGTH_WITH_MFA"):
             if getattr(self, name) > self.PASSWORD_MAX_LENGTH:
-                return name
+                most = self.PASSWORD_MAX_LENGTH
+                return name, _("Passwords here have at most %(most)s characters.", most=most)
         return None
 
     def composition_rules(self) -> bool:

@@ -27,11 +27,12 @@ class RecoverySettings(Section):
     )
     RECOVERY_APPROVED_WAIT_HOURS: int = setting(
         24,
-        "The same after a second person's approval; a tenant whose helpdesk checks people "
-        "in person may say 0.",
+        "The same after a second person's approval; where every helpdesk checks people in "
+        "person it may be 0.",
         ge=0,
         le=168,
         per_tenant=True,
+        floor=AT_LEAST,
     )
     RECOVERY_LINK_HOURS: int = setting(
         72, "Hours for which the link of a recovery works once the wait is over.", ge=1, le=168
@@ -54,5 +55,6 @@ def findings(settings: RecoverySettings) -> Iterator[Finding]:
         )
     if not settings.RECOVERY_APPROVED_WAIT_HOURS:
         yield Finding(
-            "iam.W532", "RECOVERY_APPROVED_WAIT_HOURS is 0 for every tenant, not only for some"
+            "iam.W532",
+            "RECOVERY_APPROVED_WAIT_HOURS is 0: nobody has time to object to an approved recovery",
         )

@@ -72,10 +72,11 @@ def find(token: str | None, ip: str | None) -> Principal | None:
     at = clock.now()
     if row is None or not _is_live(row, ip, at):
         return None
-    if not services_session_policy.may_come_from(row.actor_type, _own(row), ip):
+    person = _principal(row, at)
+    kinds = services_session_policy.kinds_of(row.actor_type, person.grants.roles)
+    if not services_session_policy.may_come_from(kinds, person.tenant_settings, ip):
         services_session_policy.end_session(row, ip)
         return None
-    person = _principal(row, at)
     return person if _is_strong_enough(person, row.mfa_grace_until, at) else None
 
 

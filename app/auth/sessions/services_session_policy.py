@@ -6,7 +6,7 @@ read anyway: a request costs no query for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -14,6 +14,8 @@ from sqlalchemy import Table, bindparam, update
 
 from ...audit import events
 from ...audit.services_audit import DENIED, record
+from ...authz import services_rbac
+from ...authz.services_grants import rights_of
 from ...core import clock
 from ...core.actor import Actor
 from ...core.db import run_prepared, transaction
@@ -21,7 +23,8 @@ from ...core.parsing.networks import admits
 from ...core.scoping import tenant_scope
 from ...tenancy.services_settings import overrides
 from ..models import IAMAuthSession, IAMUserAccount
-from ..settings import AuthSettings, SessionPolicy
+from ..principal import Principal
+from ..settings import ACTOR_TYPES, AuthSettings, SessionPolicy
 
 SIGN_IN, SESSION, ACCESS = "sign_in", "session", "access"
 _TABLE = cast(Table, IAMAuthSession.__table__)
@@ -36,13 +39,23 @@ _END = (
 )
 
 
+def kinds_of(actor_type: str, roles: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds whose limits hold for somebody: that of the account, and of their roles.
+
+    An administrator by role is held to an administrator's limits, whatever their account is
+    called.
+    """
+    return (actor_type, *sorted(set(roles) & set(ACTOR_TYPES) - {actor_type}))
+
+
 def policy_of(user: Any) -> SessionPolicy:
     """Return the limits of an account's or a signed-in person's sessions.
 
     What the tenant has set for itself came with the query of an `Account` or a `Principal`.
     """
     own = overrides() if isinstance(user, IAMUserAccount) else user.tenant_settings
-    return AuthSettings.current().session_policy(user.actor_type, own)
+    kinds = kinds_of(user.actor_type, _roles_of(user))
+    return AuthSettings.current().strictest_policy(kinds, own)
 
 
 def lifetime(policy: SessionPolicy, remember: bool, at: datetime) -> tuple[datetime, int]:
@@ -59,12 +72,13 @@ def pending_lifetime(at: datetime) -> tuple[datetime, int]:
     return at + wait, int(wait.total_seconds())
 
 
-def may_come_from(actor_type: str, own: Mapping[str, Any], ip: str | None) -> bool:
-    """Return whether a person of `actor_type` may come from an address; pure of the database.
+def may_come_from(kinds: Iterable[str], own: Mapping[str, Any], ip: str | None) -> bool:
+    """Return whether somebody of these kinds may come from an address; pure of the database.
 
     `own` is what their tenant has set for itself.
     """
-    lists = AuthSettings.current().allow_lists(actor_type, own)
+    settings = AuthSettings.current()
+    lists = (networks for kind in kinds for networks in settings.allow_lists(kind, own))
     return all(admits(networks, ip) for networks in lists)
 
 
@@ -80,3 +94,13 @@ def end_session(row: Any, ip: str | None) -> None:
         if ended.rowcount:
             resource = ("auth_session", row.id)
             record(events.IP_REFUSED, resource=resource, status=DENIED, actor=actor, reason=SESSION)
+
+
+def _roles_of(user: Any) -> Iterable[str]:
+    if isinstance(user, Principal):
+        return user.grants.roles
+    if isinstance(user, IAMUserAccount):
+        return rights_of(user.id, clock.now())[0]
+    # Asked at the gate before: remembered, no query.
+    versions = {"tenant_version": user.tenant_version, "user_version": user.authz_version}
+    return services_rbac.resolve(user.tenant_id, user.id, **versions, at=clock.now()).roles

@@ -95,7 +95,8 @@ def enter(
     if not may_enter(user.status, user.tenant_status):
         raise InvalidCredentials
     actor = actor.acting_as(kind="user", user_id=user.id)
-    if not services_session_policy.may_come_from(user.actor_type, user.tenant_settings, actor.ip):
+    kinds = services_session_policy.kinds_of(user.actor_type, grants_of(user).roles)
+    if not services_session_policy.may_come_from(kinds, user.tenant_settings, actor.ip):
         _refuse_address(user, actor)
     if entry.replaces is not None:
         services_sessions.end_quietly(entry.replaces.session_id, "replaced")
@@ -308,7 +309,7 @@ def _second_step(
         stage = DONE
     if user.mfa_enrolment_due and not factors.any_active:
         return _enrol_anew(user, amr)
-    if stage == DONE and not proved and _is_strange(user, device):
+    if stage == DONE and not proved and _is_strange(user, grants, device):
         return _confirm_device(user, factors, amr)
     return stage
 
@@ -320,9 +321,10 @@ def _enrol_anew(user: Person, amr: tuple[str, ...]) -> str:
     return VERIFY if reachable and "email" not in amr else ENROL
 
 
-def _is_strange(user: Person, device: Device | None) -> bool:
+def _is_strange(user: Person, grants: Grants, device: Device | None) -> bool:
     own = user.tenant_settings if isinstance(user, Account) else overrides()
-    policy = AuthSettings.current().session_policy(user.actor_type, own)
+    kinds = services_session_policy.kinds_of(user.actor_type, grants.roles)
+    policy = AuthSettings.current().strictest_policy(kinds, own)
     return policy.mfa_on_new_device and (device is None or not device.known)
 
 

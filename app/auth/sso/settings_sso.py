@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
 from ...core.checks import Finding
+from ...core.parsing.strict_json import read_object
 from ...core.runtime import State
 from ...core.settings import CommaList, Section, setting
 
@@ -16,7 +16,7 @@ from ...core.settings import CommaList, Section, setting
 def _object(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return json.loads(value)
+            return read_object(value)
         except ValueError:
             raise ValueError("must be a JSON object") from None
     return value

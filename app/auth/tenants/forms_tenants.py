@@ -23,10 +23,15 @@ _HOST = [Optional(), Length(max=253)]
 __all__ = ["TYPE_LABELS", "FirstAdminForm", "ReasonForm", "TenantEditForm", "TenantForm"]
 
 
-class TenantEditForm(IAMForm):
-    """What may be changed about a tenant."""
+class NameForm(IAMForm):
+    """The name of a tenant."""
 
     name = StringField(_l("Name"), [DataRequired(_l("Enter a name.")), Length(max=120)])
+
+
+class TenantEditForm(NameForm):
+    """What may be changed about a tenant."""
+
     host = StringField(_l("Host name"), _HOST)
 
 
@@ -38,7 +43,7 @@ class FirstAdminForm(IAMForm):
     )
 
 
-class TenantForm(TenantEditForm):
+class TenantForm(NameForm):
     """A new tenant below another."""
 
     slug = StringField(_l("Short name"), [DataRequired(_l("Enter a short name.")), Length(max=63)])

@@ -104,11 +104,11 @@ def tenant_new(tenant_id: str) -> BaseResponse:
     form.offer_types(parent.type)
     if request.method != "POST":
         return _form_page(form, 200, parent=parent)
-    if not form.validate():
+    new = admin.NewTenant(**{name: value or "" for name, value in form.data.items()})
+    if not _is_fit(form, new):
         return _form_page(form, 422, parent=parent)
     try:
         with transaction():
-            new = admin.NewTenant(**{name: value or "" for name, value in form.data.items()})
             made = admin.create(
                 new, parent_id=parent.id, actor_grants=current_user.grants, actor=request_actor()
             )
@@ -168,6 +168,16 @@ def tenant_reactivate(tenant_id: str) -> BaseResponse:
     return _turn(tenant_id, "reactivate", _("The tenant is active again."))
 
 
+def _is_fit(form: TenantForm, new: admin.NewTenant) -> bool:
+    # All that is wrong at once, not one at each sending.
+    fits = form.validate()
+    for refusal in admin.wrong_in(new):
+        if refusal.field not in form.errors:
+            show(form, refusal)
+            fits = False
+    return bool(fits)
+
+
 def _turn(tenant_id: str, act: str, done: str) -> BaseResponse:
     found = below.get_below(parse_id(tenant_id))
     form = ReasonForm()
@@ -218,13 +228,14 @@ def _may_create(parent: TenantRow) -> bool:
 
 
 def _acts(row: TenantRow, held: Held) -> set[str]:
-    empty = row.depth > 0 and row.status == admin.ACTIVE and not held.people
+    active = row.depth > 0 and row.status == admin.ACTIVE
+    empty = active and not held.people
     offered = {
-        "access": row.depth > 0 and current_user.has_role(SUPER_ADMIN) and can("access:enter"),
+        "access": active and current_user.has_role(SUPER_ADMIN) and can("access:enter"),
         "invite": can("tenant:create") and empty,
         "edit": can("tenant:update"),
         "create": _may_create(row),
-        "suspend": can("tenant:suspend") and row.depth > 0 and row.status == admin.ACTIVE,
+        "suspend": can("tenant:suspend") and active,
         "reactivate": can("tenant:suspend") and row.depth > 0 and row.status == admin.SUSPENDED,
     }
     return {name for name, yes in offered.items() if yes}

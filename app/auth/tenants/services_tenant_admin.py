@@ -6,6 +6,7 @@ may is decided by rights in the acting person's own tenant; nothing beside or ab
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,24 +19,30 @@ from ...audit.events import Event
 from ...audit.services_audit import changes_of, record
 from ...authz.catalogue import TENANT_ADMIN
 from ...authz.grants import Grants
-from ...authz.services_guards import require
+from ...authz.services_guards import is_system, require
 from ...authz.services_rbac import seed_catalogue
 from ...core.actor import Actor, system_actor
 from ...core.db import session
-from ...core.errors import Conflict, InvalidInput
+from ...core.errors import Conflict, IAMError, InvalidInput
 from ...core.i18n import N_
 from ...core.scoping import tenant_scope
+from ...tenancy import services_domains
 from ...tenancy.errors import HostRefused, HostTaken
 from ...tenancy.mail_domains import canonical_domain
 from ...tenancy.models import IAMTenant
 from ...tenancy.services_addresses import is_reserved_host, owner_of
-from ...tenancy.services_tenants import create_tenant
+from ...tenancy.services_tenants import check_slug, create_tenant
+from ..identity import check_email
 from ..invitations import services_invitations
 from ..sessions import services_sessions
 from ..settings import AuthSettings
 from .services_tenants_below import TenantRow, get_below, held_by
 
 ACTIVE, SUSPENDED = "active", "suspended"
+NOT_PROVED = N_(
+    "The tenant has to prove this name first: its administrators verify the domain under "
+    "E-mail domains."
+)
 _JOB = "tenant set up"
 
 
@@ -59,6 +66,8 @@ def create(
     """
     require("tenant:create", actor_grants=actor_grants, actor=actor)
     host = check_host(new.host, None)
+    if host is not None and not is_system(actor_grants, actor):
+        raise HostRefused(NOT_PROVED, field="host")  # nobody there could have proved it
     tenant = create_tenant(new.slug, new.name, kind=new.type, parent_id=parent_id, actor=actor)
     tenant_id = tenant.id
     with tenant_scope(tenant_id):
@@ -79,6 +88,22 @@ def create(
     return tenant_id
 
 
+def wrong_in(new: NewTenant) -> list[IAMError]:
+    """Return what is wrong with a new tenant, all at once: each names its field."""
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: check_slug(new.slug),
+        lambda: check_host(new.host, None),
+        lambda: check_email(new.admin_email, field="admin_email") if new.admin_email else None,
+    )
+    found: list[IAMError] = []
+    for check in checks:
+        try:
+            check()
+        except (InvalidInput, Conflict) as refusal:
+            found.append(refusal)
+    return found
+
+
 def invite_admin(
     tenant_id: UUID | None, email: str, *, actor_grants: Grants | None, actor: Actor
 ) -> None:
@@ -89,7 +114,9 @@ def invite_admin(
     """
     require("tenant:create", actor_grants=actor_grants, actor=actor)
     row = get_below(tenant_id)
-    if row.status != ACTIVE or held_by([row])[row.id].people:
+    if row.status != ACTIVE:
+        raise Conflict(N_("This tenant is suspended. Reactivate it first"))
+    if held_by([row])[row.id].people:
         raise Conflict(N_("Only a tenant in which nobody is yet can get a first administrator"))
     with tenant_scope(row.id):
         _invite_admin(email, system_actor(row.id, _JOB))
@@ -108,6 +135,8 @@ def change(
     if not name.strip() or len(name) > 120:
         raise InvalidInput(field="name")
     kept = row.host if row.depth == 0 else check_host(host, row.id)
+    if kept not in {None, row.host} and not is_system(actor_grants, actor):
+        _check_proved(str(kept), row.id)
     after = {"name": name.strip(), "host": kept}
     changes = changes_of({"name": row.name, "host": row.host}, after)
     if not changes:
@@ -159,6 +188,14 @@ def check_host(text: str, tenant_id: UUID | None) -> str | None:
     if owner is not None and owner.id != tenant_id:
         raise HostTaken(field="host")
     return host
+
+
+def _check_proved(host: str, tenant_id: UUID) -> None:
+    # Whoever is above must not lead the people below, and their links, to a name of their
+    # own: the tenant itself has proved it. The operator's command line answers for itself.
+    with tenant_scope(tenant_id):
+        if not services_domains.has_proved(host):
+            raise HostRefused(NOT_PROVED, field="host")
 
 
 def _invite_admin(email: str, actor: Actor) -> None:

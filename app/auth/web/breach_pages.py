@@ -22,6 +22,7 @@ def look_for_breach(error: Exception) -> None:
             services_breaches.ids_in(_texts()),
             endpoint=request.endpoint or "",
             method=request.method,
+            by_link=request.headers.get("Sec-Fetch-Site") in {"cross-site", "same-site"},
             actor=request_actor(),
         )
 
@@ -29,8 +30,8 @@ def look_for_breach(error: Exception) -> None:
 def _texts() -> Iterator[str]:
     yield from (str(value) for value in (request.view_args or {}).values())
     yield from request.path.split("/")
-    for _name, values in request.args.lists():
-        yield from values
-    if request.method in {"POST", "PUT", "PATCH", "DELETE"}:
-        for _name, values in request.form.lists():
+    if request.method not in {"POST", "PUT", "PATCH", "DELETE"}:
+        return  # a query is easily put into a link by somebody else
+    for fields in (request.args, request.form):
+        for _name, values in fields.lists():
             yield from values

@@ -117,6 +117,8 @@ def _wrong_address(error: IAMError) -> BaseResponse:
     person: Principal | None = error.details.get("person")
     if person is None:  # there is no sign-in page here to be sent to
         detail = N_("Check the address, or ask whoever gave it to you.")
+        if isinstance(error, AddressClosed):  # it is the right one
+            detail = N_("You are at the right address. Please try again later.")
         return answer(error, detail=detail, what_next=[])
     _audit_wrong_tenant(person, error)
     if wants_json():

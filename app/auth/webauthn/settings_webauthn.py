@@ -17,6 +17,7 @@ from uuid import UUID
 from pydantic import ValidationInfo, field_validator
 
 from ...core.checks import Finding
+from ...core.i18n import N_
 from ...core.settings import ONLY_ON, WITHIN, CommaList, Section, setting
 from ..mfa.settings_mfa import MfaSettings
 from ..settings import AuthSettings
@@ -67,12 +68,14 @@ class WebauthnSettings(Section):
         "`direct`: only keys whose maker is vouched for by a trusted root are taken.",
         per_tenant=True,
         floor=("none", "direct"),
+        form=N_("The installation trusts no maker of keys yet, so none can vouch for one."),
     )
     WEBAUTHN_ALLOWED_AAGUIDS: CommaList = setting(
         (),
         "Models of authenticators that may be registered; empty: every one.",
         per_tenant=True,
         floor=WITHIN,
+        form=N_("Identifiers such as ee882879-721c-4913-9775-3dfcce97072a, with commas between."),
     )
     WEBAUTHN_REFUSE_CLONES: bool = setting(
         False,

@@ -343,6 +343,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", guid(), nullable=False),
         sa.Column("email", string(254), nullable=False),
         sa.Column("open_email", string(254), nullable=True),
+        sa.Column("open_place", guid(), nullable=False),
         sa.Column("name", string(120), nullable=False),
         sa.Column("language", string(16), nullable=True),
         sa.Column("actor_type", string(24), nullable=False),
@@ -372,7 +373,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_iam_invitation")),
         sa.UniqueConstraint("tenant_id", "id", name=op.f("uq_iam_invitation_tenant_id_id")),
         sa.UniqueConstraint(
-            "tenant_id", "open_email", name=op.f("uq_iam_invitation_tenant_id_open_email")
+            "tenant_id",
+            "open_email",
+            "open_place",
+            name=op.f("uq_iam_invitation_tenant_id_open_email_open_place"),
         ),
         sa.UniqueConstraint("token_digest", name=op.f("uq_iam_invitation_token_digest")),
         **INNODB,

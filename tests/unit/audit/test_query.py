@@ -15,7 +15,7 @@ from app.audit.models import IAMAuthLog
 from app.audit.services_query import AuditLogQuery, find, first_id_at, page, sign_ins_per_day
 from app.core import clock
 from app.core.db import session
-from app.core.errors import BadRequest, NotFound
+from app.core.errors import BadRequest, InvalidInput, NotFound
 from app.core.ids import new_id
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -23,6 +23,11 @@ NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
 def names(query: AuditLogQuery) -> list[str]:
     return [row.action for row in query.all()]
+
+
+def test_m4_a_name_that_no_event_has_is_refused_as_by_the_page() -> None:
+    with pytest.raises(InvalidInput):
+        AuditLogQuery().by_action("LOGOUT", "NOPE")
 
 
 def test_m4_conditions_are_added_step_by_step_and_leave_the_first_query_alone(trail) -> None:

@@ -223,7 +223,8 @@ def test_at_440_invisible_characters_are_taken_out():
 @pytest.mark.parametrize(
     "text",
     ["http://evil.example", "see evil.com", "www.evil", "mail a@evil.org", "javascript:x",
-     "\uff48\uff54\uff54\uff50\uff1a\uff0f\uff0fx", "free at spam.top now", "x.co"],
+     "\uff48\uff54\uff54\uff50\uff1a\uff0f\uff0fx", "free at spam.top now", "x.co",
+     "evil\u3002com", "evil\uff61com", "at 10.20.30.40", "evil.\u0440\u0444"],
 )  # fmt: skip
 def test_at_425_a_name_carries_no_address(text):
     if text == "x.co":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from app.auth.settings import AuthSettings
 from app.core.db import transaction
 from app.core.errors import InvalidInput
 from app.core.scoping import tenant_scope
-from app.risk.settings import RiskSettings
 from app.tenancy import services_settings
 from app.tenancy.services_settings import effective
 
@@ -20,23 +20,23 @@ def override(actor, **changes):
 @pytest.fixture
 def restored(scoped, actor):
     yield
-    override(actor, DEVICE_TRUST_DAYS=None)
+    override(actor, STEP_UP_MINUTES=None)
 
 
 def test_k1_a_tenant_has_a_value_of_its_own(scoped, actor, other_tenant, restored, audit_rows):
-    override(actor, DEVICE_TRUST_DAYS=30)
-    assert effective(RiskSettings).DEVICE_TRUST_DAYS == 30
-    assert RiskSettings.current().DEVICE_TRUST_DAYS == 0
+    override(actor, STEP_UP_MINUTES=5)
+    assert effective(AuthSettings).STEP_UP_MINUTES == 5
+    assert AuthSettings.current().STEP_UP_MINUTES == 10
     with tenant_scope(other_tenant):
-        assert effective(RiskSettings).DEVICE_TRUST_DAYS == 0
+        assert effective(AuthSettings).STEP_UP_MINUTES == 10
     (row,) = audit_rows("TENANT_SETTINGS_CHANGED")
-    assert row.changes == {"DEVICE_TRUST_DAYS": [None, 30]}
+    assert row.changes == {"STEP_UP_MINUTES": [None, 5]}
 
 
 def test_k1_none_gives_a_setting_back_to_the_installation(scoped, actor, restored):
-    override(actor, DEVICE_TRUST_DAYS=30)
-    override(actor, DEVICE_TRUST_DAYS=None)
-    assert effective(RiskSettings).DEVICE_TRUST_DAYS == 0
+    override(actor, STEP_UP_MINUTES=5)
+    override(actor, STEP_UP_MINUTES=None)
+    assert effective(AuthSettings).STEP_UP_MINUTES == 10
     assert services_settings.overrides() == {}
 
 

@@ -30,7 +30,21 @@ def test_at_392_a_reserved_name_is_reserved(slug: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "slug", ["adm1n", "ad-min", "adrnin", "wvvw", "a-p-i", "r00t", "10gin", "supp0rt", "ma1l"]
+    "slug",
+    [
+        "adm1n",
+        "ad-min",
+        "adrnin",
+        "wvvw",
+        "a-p-i",
+        "r00t",
+        "10gin",
+        "supp0rt",
+        "ma1l",
+        "4dmin",
+        "por7al",
+        "8log",
+    ],
 )
 def test_at_392_what_looks_like_a_reserved_name_is_reserved(slug: str) -> None:
     assert is_reserved(slug)

@@ -115,8 +115,8 @@ def test_at_392_a_slug_that_looks_like_another_tenant_is_refused(
         tenants.create_tenant("globex", "Globex", actor=actor)
     with pytest.raises(SlugTaken), transaction():
         tenants.create_tenant("globex", "Globex", actor=actor)
-    for slug in ("gl0bex", "glo-bex", "g1obex"):
-        with pytest.raises(SlugRefused), transaction():
+    for slug in ("gl0bex", "glo-bex", "g1obex", "glo8ex"):
+        with pytest.raises(SlugRefused, match="looks like that of another"), transaction():
             tenants.create_tenant(slug, "Globex", actor=actor)
 
 
