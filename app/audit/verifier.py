@@ -990,6 +990,7 @@ class BundleSource:
         if self._next.get("format") != BUNDLE:
             raise SourceError("not a bundle of an audit trail")
         self._tenants = [UUID(item) for item in self._next["tenants"]]
+        self.made = read_stamp(self._next["made"])
         self._advance()
 
     def tenants(self) -> list[UUID]:
@@ -1133,6 +1134,7 @@ class _Torn(NamedTuple):
 @dataclass(frozen=True)
 class _Asked:
     now: int
+    read_at: int
     vkeys: Sequence[str]
     anchors: Mapping[UUID, Sequence[str]]
     fresh_within: int | None
@@ -1154,12 +1156,14 @@ def verify(
 
     `vkeys` are the keys to trust; without any, those that the source itself names, which
     whoever owns the database may have replaced. `anchors` are checkpoints that were kept
-    elsewhere. Raises SourceError, and NoteError for a malformed key.
+    elsewhere. What waited when a bundle was made is judged by that time: it waits there for ever.
+    Raises SourceError, and NoteError for a malformed key.
     """
     tenants = source.tenants()
     by_tenant = _by_tenant(anchors)
+    read_at = min(now, source.made) if isinstance(source, BundleSource) else now
     asked = _Asked(
-        microseconds(now), vkeys, by_tenant,
+        microseconds(now), microseconds(read_at), vkeys, by_tenant,
         None if fresh_within is None else fresh_within // _MICROSECOND,
         allowance // _MICROSECOND, tenants,
     )  # fmt: skip
@@ -1477,15 +1481,19 @@ class _Check:
             self._report("stale", "there is no checkpoint at all")
         elif asked.fresh_within is not None and (newest or 0) < asked.now - asked.fresh_within:
             self._report("stale", "the newest checkpoint is older than asked for", seq=count)
+        elif asked.fresh_within is not None and self.anchors:
+            anchored = max(mark.time for mark in self.anchors)
+            if anchored < asked.now - asked.fresh_within:
+                self._report("stale", "nothing was anchored for longer than asked for", seq=count)
 
     def _check_unsealed(self) -> None:
-        limit = self.asked.now - self.asked.allowance
+        limit = self.asked.read_at - self.asked.allowance
         if self.uncovered is not None and self.uncovered < limit:
             size = self.marks[-1].size if self.marks else 0
             self._report("unsealed", f"no checkpoint covers the events from {size} on", seq=size)
         newest = max((mark.time for mark in self.marks), default=0)
         for event in self.trail.unsealed:
-            if self.asked.now + _SKEW >= event.recorded_at >= limit:
+            if self.asked.read_at + _SKEW >= event.recorded_at >= limit:
                 continue
             if event.recorded_at > limit or newest > event.recorded_at + self.asked.allowance:
                 text = "the sealer went past this event: it is not the application's"

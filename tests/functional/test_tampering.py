@@ -618,6 +618,31 @@ def test_m3_an_event_that_waits_is_told_from_one_that_was_inserted(trails) -> No
     assert codes(check(*trails, now=LATER)) == {"unsealed"}
 
 
+def test_m3_a_bundle_that_was_kept_for_years_verifies_as_it_did(trails) -> None:
+    """What waited for the sealer when it was made waits there for ever."""
+    ours, _theirs = trails
+    with engine().begin() as connection:
+        row = event_row(ours.tenant_id, 12)
+        connection.execute(EVENTS.insert(), row)
+    made = row["recorded_at"] + timedelta(minutes=1)
+    with services_bundle.open_database() as source:
+        lines = list(bundle_lines(source, made=made))
+    later = made + timedelta(days=700)
+    vkeys = [trail.vkey for trail in trails]
+    assert verify(BundleSource(lines), now=later, vkeys=vkeys).intact
+    assert not verify(
+        BundleSource(lines), now=later, vkeys=vkeys, fresh_within=timedelta(hours=1)
+    ).intact
+
+
+def test_m3_an_anchor_that_is_fed_no_more_is_stale(trails) -> None:
+    ours, theirs = trails
+    asked = {"fresh_within": timedelta(minutes=6), "wanted": [ours.tenant_id]}
+    assert check(ours, theirs, anchors=ours.notes, **asked).intact
+    report = check(ours, theirs, anchors=ours.notes[:1], **asked)
+    assert codes(report) == {"stale"}
+
+
 def test_m3_seals_that_no_checkpoint_covers_are_found(trails) -> None:
     ours, _theirs = trails
     with engine().begin() as connection:
