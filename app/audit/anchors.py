@@ -19,10 +19,11 @@ from uuid import UUID
 from flask import current_app
 from sqlalchemy import bindparam, select, update
 
-from ..core import clock, http, syslog
+from ..core import clock, http
 from ..core.db import end_read, run_prepared, session, transaction
 from ..core.errors import UpstreamFailed
 from ..core.ids import parse_id
+from ..core.network import syslog
 from ..core.running.background import Background
 from ..core.scoping import tenant_scope
 from .sealing.models_seal import IAMAuditCheckpoint, IAMAuditHead

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import ValidationInfo, field_validator
 
+from ..core.network.syslog import address
 from ..core.settings import AT_LEAST, Section, setting
-from ..core.syslog import address
 
 
 class AuditSettings(Section):

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator
 
 from ..core.i18n import N_
+from ..core.network.syslog import address
 from ..core.settings import CommaList, Section, setting
-from ..core.syslog import address
 
 # Where numbers are ordinary mobile numbers and sending is cheap. Everything else
 # must be asked for by name: toll fraud lives on the rest (AT-422).

@@ -16,13 +16,14 @@ from sqlalchemy.exc import IntegrityError
 
 from ..audit import events
 from ..audit.services_audit import DENIED, record
-from ..core import clock, dns, rng
+from ..core import clock, rng
 from ..core.actor import Actor, system_actor
 from ..core.crypto import same
 from ..core.db import end_read, session, transaction
 from ..core.errors import Conflict, InvalidInput, NotFound
 from ..core.i18n import N_
 from ..core.ids import new_id
+from ..core.network import dns
 from ..core.scoping import current_tenant_id, tenant_scope, unscoped
 from .mail_domains import canonical_domain, check_claimable
 from .models import IAMDomain, IAMTenant

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
-from ..core.dns import server
+from ..core.network.dns import server
 from ..core.settings import CommaList, Section, setting
 
 

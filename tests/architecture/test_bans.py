@@ -35,7 +35,7 @@ OWNERS = {
     "time": {"core.clock"},
     "randomness": {"core.rng"},
     # DNS has its own door: it asks resolvers, no host; so has syslog: datagrams, no answer.
-    "network": {"core.http", "core.dns", "core.syslog"},
+    "network": {"core.http", "core.network.dns", "core.network.syslog"},
 }
 # (module, banned name): why. May only shrink.
 BANNED_ALLOWED = {
@@ -190,6 +190,7 @@ UNSCOPED_BY_MODULE = {
         "_first": "an address decides the tenant; slug, host and id are unique over all of them",
     },
     "tenancy.services_tenants": {
+        "check_slug": "a new tenant is compared with all others",
         "create_tenant": "a new tenant is compared with all others",
         "default_tenant_id": "the default tenant is found by its slug",
         "ensure_default_tenant": "the default tenant is found by its slug",

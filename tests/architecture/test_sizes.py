@@ -9,7 +9,7 @@ from tests.architecture.source import Module, listed, snippet, tree
 
 MODULE_LINES, FUNCTION_LINES, FOLDER_MODULES = 400, 50, 20
 # What everything stands on has grown past it; the number may only fall.
-ROOMY = {"core": 27}
+ROOMY = {"core": 25}
 # Tables and verifiers that follow a specification step by step: name -> the clause they follow.
 LONGER: dict[str, str] = {
     "audit.events": "a table: one entry per event of the catalogue",

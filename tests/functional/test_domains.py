@@ -21,8 +21,8 @@ from app.auth.sso import services_connections
 from app.core import clock
 from app.core.actor import Actor, system_actor
 from app.core.db import session, transaction
-from app.core.dns import DnsFailed
 from app.core.errors import Conflict, InvalidInput, NotFound
+from app.core.network.dns import DnsFailed
 from app.core.scoping import tenant_scope
 from app.tenancy import services_domains as domains
 from app.tenancy.mail_domains import canonical_domain

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ...core import clock, syslog
+from ...core import clock
 from ...core.errors import UpstreamFailed
+from ...core.network import syslog
 from ..errors import DeliveryFailed
 from ..messages import SYSLOG, Message
 from ..settings import NotifySettings

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.core import dns
+from app.core.network import dns
 from tests.support.dns_server import DnsServer
 
 NAME = "_iam-challenge.example.org"

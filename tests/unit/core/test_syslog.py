@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from app.core import syslog
 from app.core.errors import UpstreamFailed
-from app.core.syslog import CRITICAL, Line
+from app.core.network import syslog
+from app.core.network.syslog import CRITICAL, Line
 from tests.support.collectors import SyslogServer
 
 AT = datetime(2026, 3, 10, 12, 0, 0, 5, tzinfo=UTC)

@@ -8,11 +8,11 @@ from flask import flash
 from werkzeug.wrappers import Response as BaseResponse
 
 from ....core.db import session, transaction
-from ....core.dns import DnsFailed
 from ....core.errors import Conflict, IAMError, InvalidInput
 from ....core.i18n import _
 from ....core.i18n import lazy as _l
 from ....core.ids import parse_id
+from ....core.network.dns import DnsFailed
 from ....tenancy import services_domains as domains
 from ....tenancy.models import IAMDomain
 from ...accounts.admin_pages import admin_bp as bp

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
-from .errors import UpstreamFailed
+from ..errors import UpstreamFailed
 
 LOG_AUDIT: Final = 13
 CRITICAL: Final = 2

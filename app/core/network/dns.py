@@ -15,8 +15,8 @@ import dns.exception
 import dns.nameserver
 import dns.resolver
 
-from .errors import UpstreamFailed
-from .i18n import N_
+from ..errors import UpstreamFailed
+from ..i18n import N_
 
 SECONDS: Final = 5.0
 _SECONDS_EACH: Final = 2.0
