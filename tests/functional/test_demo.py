@@ -92,7 +92,7 @@ def test_x1_the_demonstration_is_seeded_repeatable_and_ends_cleanly(tmp_path):
 def check_people(users: dict[str, Any]) -> None:
     for key, user in users.items():
         assert set(user) == {"username", "password", "totp_secret", "roles"}
-        assert (user["totp_secret"] is None) == (key == "viewer")
+        assert (user["totp_secret"] is None) == (key in {"viewer", "acme_viewer"})
         assert len(user["password"]) >= 20
 
 
