@@ -62,10 +62,18 @@ SETTINGS: dict[str, Any] = {
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On MySQL run what touches a database: the rest ran with SQLite and cannot differ."""
+    """On MySQL run what touches a database: the rest ran with SQLite and cannot differ.
+
+    Nor can what a browser draws; the same ways are gone over HTTP on both.
+    """
     if ENGINE != "mysql":
         return
-    same = [item for item in items if not DATABASES & set(getattr(item, "fixturenames", ()))]
+    same = [
+        item
+        for item in items
+        if item.get_closest_marker("browser")
+        or not DATABASES & set(getattr(item, "fixturenames", ()))
+    ]
     if same:
         config.hook.pytest_deselected(items=same)
         items[:] = [item for item in items if item not in set(same)]
