@@ -13,15 +13,18 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import insert
+
 from ..core import clock
 from ..core.actor import Actor
-from ..core.db import after_commit, keep_evidence, session
+from ..core.db import after_commit, keep_evidence
 from ..core.ids import new_id
+from ..core.scoping import insert_past
 from . import observers
 from .events import CATALOGUE, Event
 from .models import IAMAuthLog
 from .personal.services_personal import protect
-from .sealing.macs import mac_of
+from .sealing.macs import as_columns, mac_of
 from .sealing.wake import wake
 
 SUCCESS, FAILURE, DENIED = "success", "failure", "denied"
@@ -29,6 +32,8 @@ _CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _MAX_TEXT = 400
+_TABLE: Any = IAMAuthLog.__table__
+_INSERT = insert(_TABLE)
 _INTEGERS = 1 << 63
 
 
@@ -72,18 +77,19 @@ def record(
         "occurred_at": clock.now(),
         "recorded_at": clock.now(),
     }
-    row = _row(event, values)
-    session().add(row)
+    kept = _kept(event, values)
+    insert_past(_INSERT, as_columns(kept))
+    row = IAMAuthLog(**kept)
     # Encrypted anew: a key that was made in the work goes with it.
-    keep_evidence(lambda: _row(event, values), then=wake)
+    keep_evidence(lambda: IAMAuthLog(**_kept(event, values)), then=wake)
     after_commit(wake)
     observers.show(row)
     return row
 
 
-def _row(event: Event, values: dict[str, Any]) -> IAMAuthLog:
+def _kept(event: Event, values: dict[str, Any]) -> dict[str, Any]:
     kept = protect(event, values)
-    return IAMAuthLog(**kept, mac=mac_of(kept))
+    return {**kept, "mac": mac_of(kept)}
 
 
 def session_hash(session_id: UUID | None) -> str | None:

@@ -74,13 +74,15 @@ def kinds_waiting() -> list[str]:
 
 
 def take(kinds: Iterable[str]) -> Batch:
-    """Take the due events of these kinds, so that nobody else tells them; empty where others did.
+    """Take the events of these kinds, so that nobody else tells them; empty where others did.
 
-    Joins the caller's transaction: what is made of them is committed with it.
+    Those that wait for later too: a process that was refused the window may have postponed what
+    the one that holds it is about to tell. Joins the caller's transaction: what is made of them
+    is committed with it.
     """
     at, counts, newest = clock.now(), {}, []
     for kind in kinds:
-        mine = [*_due(at), IAMOutbox.purpose == kind]
+        mine = [IAMOutbox.status == NOTED, IAMOutbox.purpose == kind]
         ids = session().scalars(
             select(IAMOutbox.id).where(*mine).order_by(IAMOutbox.id.desc()).limit(SHOWN)
         )

@@ -21,6 +21,7 @@ from app.core.scoping import tenant_scope, unscoped
 from app.notify import services_outbox
 from app.notify.models import NOTED, IAMOutbox
 from app.notify.settings import NotifySettings
+from app.risk import services_limits
 from app.tenancy import services_settings
 from tests.conftest import post
 from tests.support import mailbox
@@ -222,6 +223,31 @@ def test_m5_many_processes_tell_an_event_once(app, tenant, watched) -> None:
             worker.join()
         services_outbox.drain()
     assert len(mails()) == 1
+
+
+def test_m5_a_process_that_is_refused_the_window_does_not_hold_up_the_one_that_has_it(
+    app, tenant, watched, monkeypatch
+) -> None:
+    charge, other = services_limits.charge, []
+
+    def tell() -> None:
+        with app.app_context():
+            services_alerts.tell()
+
+    def charged_while_another_tells(*args, **values) -> None:
+        charge(*args, **values)
+        if not other:
+            other.append(threading.Thread(target=tell))
+            other[0].start()
+            other[0].join()
+
+    with changed(app, NotifySettings, IAM_OUTBOX_MODE="worker", AUDIT_NOTIFY_EMAILS=(WATCH,)):
+        happen(events.ROLE_DELETED, tenant)
+        monkeypatch.setattr(services_limits, "charge", charged_while_another_tells)
+        services_outbox.drain()
+    assert other
+    assert len(mails()) == 1
+    assert not waiting()
 
 
 @pytest.mark.parametrize(

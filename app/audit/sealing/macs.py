@@ -29,6 +29,11 @@ def mac_of(values: Mapping[str, Any]) -> bytes:
     return keyring().macs(encode(event), LABEL)[0]
 
 
+def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes of `IAMAuthLog` by the names of their columns, each of them."""
+    return {column: values.get(name) for column, name in _attributes().items()}
+
+
 def is_ours(encoded: bytes, mac: bytes | None) -> bool:
     """Return whether `mac` was made over an encoded event under any key of this installation."""
     return mac is not None and any(same(mac, ours) for ours in keyring().macs(encoded, LABEL))

@@ -26,7 +26,7 @@ from .head import HEAD
 from .models_seal import IAMAuditHead
 from .wake import EXTENSION
 
-THREAD_POLL, WORKER_POLL, GATHER = 5.0, 0.25, 0.1
+THREAD_POLL, WORKER_POLL, GATHER = 5.0, 0.25, 0.3
 _WIDE_SECONDS, _SIGN_SECONDS = 30.0, 5.0
 _SWEEP = timedelta(hours=1)
 _NAME = "iam-sealer"

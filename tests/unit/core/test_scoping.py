@@ -45,10 +45,12 @@ from app.auth.models import IAMOrganization, IAMRole, IAMTenant, IAMUserAccount,
 from app.core import clock
 from app.core.db import session, transaction
 from app.core.errors import TenantContextMissing
+from app.core.ids import new_id
 from app.core.scoping import (
     current_tenant_id,
     enter_tenant,
     exempt,
+    insert_past,
     leave_tenant,
     tenant_scope,
     unscoped,
@@ -379,6 +381,28 @@ def test_k1_a_new_row_gets_the_tenant_in_scope_and_no_other(pair: Pair) -> None:
     session().add(R(name="elsewhere", tenant_id=pair.away, created_at=at))
     with tenant_scope(pair.home), pytest.raises(TenantContextMissing):
         session().flush()
+
+
+def test_k1_a_row_written_past_the_session_is_held_to_the_tenant(pair: Pair) -> None:
+    statement = insert(RT)
+
+    def values(tenant_id: uuid.UUID) -> dict[str, Any]:
+        return {
+            "id": new_id(),
+            "tenant_id": tenant_id,
+            "name": "past",
+            "created_at": clock.now(),
+        }
+
+    with pytest.raises(TenantContextMissing):
+        insert_past(statement, values(pair.home))
+    with tenant_scope(pair.home):
+        with transaction(), pytest.raises(TenantContextMissing):
+            insert_past(statement, values(pair.away))
+        with transaction():
+            insert_past(statement, values(pair.home))
+    with unscoped("the test looks at everything"):
+        assert list(session().scalars(select(R.tenant_id).where(R.name == "past"))) == [pair.home]
 
 
 @pytest.mark.parametrize("act", ["change", "delete"])
