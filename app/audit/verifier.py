@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -44,7 +44,9 @@ KINDS: dict[str, str] = {
 """Each column that is sealed, in the order of the encoding, with the type of its content:
 U id, S text, J JSON, B bytes, I integer, T time. Another order is another version."""
 FIELDS = tuple(KINDS)
+_sha256 = hashlib.sha256
 _NULL = b"N" + bytes(8)
+_HEAD = len(_NULL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _canonical = json.JSONEncoder(
@@ -58,17 +60,22 @@ def encode(event: Mapping[str, Any]) -> bytes:
     Ids are UUIDs, times aware datetimes, JSON parsed values.
     Raises ValueError or TypeError for a value that has no canonical form.
     """
-    return pack([_content(kind, event[field]) for field, kind in KINDS.items()])
-
-
-def pack(contents: Sequence[bytes | None]) -> bytes:
-    """Return the encoding over the content of each field in order; None is null."""
-    return ENCODING + b"".join(
+    return pack(
         [
-            _NULL if content is None else heads[len(content)] + content
-            for heads, content in zip(_HEADS, contents, strict=True)
+            _NULL if (value := event[field]) is None else part_of(kind, _CONTENTS[kind](value))
+            for field, kind in KINDS.items()
         ]
     )
+
+
+def pack(parts: Sequence[bytes]) -> bytes:
+    """Return the encoding over the part of each field in order."""
+    return ENCODING + b"".join(parts)
+
+
+def part_of(kind: str, content: bytes) -> bytes:
+    """Return what stands in the encoding for a field that is not null."""
+    return _HEADS[kind][len(content)] + content
 
 
 class _Heads(dict[int, bytes]):
@@ -82,7 +89,7 @@ class _Heads(dict[int, bytes]):
         return self._kind + length.to_bytes(8, "big")
 
 
-_HEADS = [_Heads(kind) for kind in KINDS.values()]
+_HEADS = {kind: _Heads(kind) for kind in "USJBIT"}
 
 
 def canonical_json(value: Any) -> bytes:
@@ -98,12 +105,6 @@ def microseconds(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise ValueError("a time without a zone has no canonical form")
     return (moment - _EPOCH) // _MICROSECOND
-
-
-def _content(kind: str, value: Any) -> bytes | None:
-    if value is None:
-        return None
-    return _CONTENTS[kind](value)
 
 
 def _octets(value: Any) -> bytes:
@@ -148,8 +149,7 @@ def first_link(tenant_id: UUID) -> bytes:
 
 def next_link(previous: bytes, seq: int, leaf: bytes) -> bytes:
     """Return the link of the event with number `seq` and hash `leaf` after `previous`."""
-    text = b"iam-audit-link/1\n" + previous + seq.to_bytes(8, "big") + leaf
-    return hashlib.sha256(text).digest()
+    return _sha256(b"iam-audit-link/1\n" + previous + seq.to_bytes(8, "big") + leaf).digest()
 
 
 # ---------------------------------------------------------------- the tree (RFC 9162, 2.1)
@@ -161,12 +161,12 @@ Subtree = Callable[[int, int], bytes]
 
 def leaf_hash(data: bytes) -> bytes:
     """Return the hash of a leaf over the encoding of its event."""
-    return hashlib.sha256(b"\x00" + data).digest()
+    return _sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of an inner node."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return _sha256(b"\x01" + left + right).digest()
 
 
 class Frontier:
@@ -548,9 +548,9 @@ def read_notes(text: str) -> list[str]:
 
 # ---------------------------------------------------------------- what is read
 
-Contents = list[bytes | None]
-"""The content of each field of an event, in the order of `FIELDS`."""
-UNREADABLE: Contents = []
+Parts = list[bytes]
+"""What stands in the encoding for each field of an event, in the order of `FIELDS`."""
+UNREADABLE: Parts = []
 """Stands for a row whose values have no canonical form: no event was ever sealed like that."""
 
 
@@ -559,13 +559,13 @@ class SourceError(Exception):
 
 
 class Sealed(NamedTuple):
-    """One seal with the event it is for; `contents` is None where the event is gone."""
+    """One seal with the event it is for; `parts` is None where the event is gone."""
 
     seq: int
     id: bytes
     leaf: bytes
     chain: bytes
-    contents: Contents | None
+    parts: Parts | None
 
 
 class StoredCheckpoint(NamedTuple):
@@ -699,8 +699,8 @@ class SqlSource:
             until = min(int(first) + _PAGE, _LAST_SEQ)
             for row in list(self._run(_SEALED, (tenant_id.bytes, last, until))):
                 seq, id_, leaf, chain, found, *values = row
-                contents = None if found is None else _sql_contents(values)
-                yield Sealed(_whole(seq), _raw(id_), _hash(leaf), _hash(chain), contents)
+                parts = None if found is None else parts_of_row(values)
+                yield Sealed(_whole(seq), _raw(id_), _hash(leaf), _hash(chain), parts)
             last = until
 
     def _unsealed(self, tenant_id: UUID) -> Iterator[Unsealed]:
@@ -726,9 +726,7 @@ def _whole(value: Any) -> int:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    return value.decode("utf-8", "replace") if isinstance(value, bytearray) else ""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def _recorded(id_: Any, value: Any) -> int:
@@ -746,7 +744,7 @@ def _time(value: Any) -> int:
     """
     if isinstance(value, datetime):
         return microseconds(value.replace(tzinfo=UTC))
-    return _spelled(value if isinstance(value, str) else value.decode(), " ")
+    return _spelled(value, " ")
 
 
 def _stamped(text: str) -> int:
@@ -782,26 +780,38 @@ def _no_float(text: str) -> Any:
 _parse_json = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
 
 
-def _json_text(value: bytearray | str) -> bytes | None:
-    return _canonical_text(value if isinstance(value, str) else value.decode())
-
-
-@lru_cache(maxsize=4096)
 def _canonical_text(text: str) -> bytes | None:
     parsed = _parse_json(text)
     return None if parsed is None else _canonical(parsed).encode()
 
 
-def _places(kind: str) -> list[int]:
-    return [place for place, found in enumerate(KINDS.values()) if found == kind]
+class _Parts(dict[Any, bytes]):
+    """What stands in the encoding for each value of one kind; short ones met lately are kept."""
+
+    def __init__(self, kind: str, content: Callable[[Any], bytes | None]) -> None:
+        super().__init__()
+        self._kind, self._content = kind, content
+
+    def __missing__(self, value: Any) -> bytes:
+        content = None if value is None else self._content(value)
+        part = _NULL if content is None else part_of(self._kind, content)
+        if len(part) <= _SHORT and sys.getsizeof(value) <= 2 * _SHORT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
+            self[value] = part
+        return part
 
 
-_IDS, _JSONS, _BYTES, _TEXTS = _places("U"), _places("J"), _places("B"), _places("S")
-_NUMBERS, _TIMES = _places("I"), _places("T")
+class _Json:
+    """The same for parsed JSON, which no dictionary can hold as a key."""
+
+    def __getitem__(self, value: Any) -> bytes:
+        return _NULL if value is None else part_of("J", _canonical(value).encode())
+
+
+_SHORT, _MOST_KEPT = 200, 4096
 _UNUSABLE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
-
-
-_TEXT: set[type] = {str, bytearray, type(None)}
+_TEXT: set[type] = {str, type(None)}
 _OF_KIND: dict[str, set[type]] = {
     "U": {bytes, type(None)}, "B": {bytes, type(None)}, "S": _TEXT, "J": _TEXT,
     "I": {int, type(None)}, "T": {datetime, *_TEXT},
@@ -813,57 +823,56 @@ def _are_of_kind(types: tuple[type, ...]) -> bool:
     return all(found in _OF_KIND[kind] for found, kind in zip(types, KINDS.values(), strict=True))
 
 
-def _sql_contents(values: list[Any]) -> Contents:
-    """Return the contents of a row as an engine gives it: text as text, JSON too."""
+def _same(value: bytes) -> bytes:
+    return value
+
+
+def _text_content(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+_SQL: dict[str, _Parts] = {
+    "U": _Parts("U", _same),
+    "S": _Parts("S", _text_content),
+    "J": _Parts("J", _canonical_text),
+    "B": _Parts("B", _same),
+    "I": _Parts("I", _integer),
+    "T": _Parts("T", lambda value: _integer(_time(value))),
+}
+_SQL_PARTS = [_SQL[kind] for kind in KINDS.values()]
+_BUNDLE: dict[str, _Parts | _Json] = {
+    "U": _Parts("U", lambda text: bytes.fromhex(text.replace("-", ""))),
+    "S": _SQL["S"],
+    "J": _Json(),
+    "B": _Parts("B", _unb64),
+    "I": _SQL["I"],
+    "T": _Parts("T", lambda text: _integer(_stamped(text))),
+}
+_BUNDLE_PARTS = [(name, _BUNDLE[kind]) for name, kind in KINDS.items()]
+
+
+def parts_of_row(values: Sequence[Any]) -> Parts:
+    """Return the parts of a row as a driver gives it: text as text, JSON too."""
     if not _are_of_kind(tuple(map(type, values))):
         return UNREADABLE
     try:
-        _convert(values, _JSONS, _json_text)
-        return _finished(values, _time)
+        return [kept[value] for kept, value in zip(_SQL_PARTS, values, strict=True)]
     except _UNUSABLE:
         return UNREADABLE
 
 
-def _bundle_contents(event: Any) -> Contents | None:
-    """Return the contents of an event of a bundle: ids and times as text, bytes in base 64."""
+def _bundle_parts(event: Any) -> Parts | None:
+    """Return the parts of an event of a bundle: ids and times as text, bytes in base 64."""
     if event is None:
         return None
     try:
         if event.keys() != KINDS.keys():
             return UNREADABLE
-        values = [event[name] for name in FIELDS]
-        _convert(values, _IDS, lambda text: bytes.fromhex(text.replace("-", "")))
-        _convert(values, _BYTES, _unb64)
-        _convert(values, _JSONS, lambda value: _canonical(value).encode())
-        return _finished(values, _stamped)
+        return [kept[event[name]] for name, kept in _BUNDLE_PARTS]
     except _UNUSABLE:
         return UNREADABLE
 
 
-def _finished(values: list[Any], read_time: Callable[[Any], int]) -> Contents:
-    times = [values[place] for place in _TIMES]
-    for place in _TIMES:
-        if values[place] is not None:
-            again = place != _TIMES[0] and times[1] == times[0]
-            values[place] = values[_TIMES[0]] if again else _integer(read_time(values[place]))
-    _convert(values, _NUMBERS, _integer)
-    kinds = set(map(type, values))
-    if str in kinds:
-        values = [
-            value.encode("utf-8", "surrogateescape") if value.__class__ is str else value
-            for value in values
-        ]
-        kinds = set(map(type, values))
-    return values if kinds <= _KEPT else UNREADABLE
-
-
-def _convert(values: list[Any], places: Sequence[int], convert: Callable[[Any], Any]) -> None:
-    for place in places:
-        if values[place] is not None:
-            values[place] = convert(values[place])
-
-
-_KEPT = {bytes, bytearray, type(None)}
 # A view, or a column that is computed, can show the application another past than the check.
 _NAMES = ", ".join(f"'{name}'" for name in _TENANT_TABLES)
 _TABLES_OF_SQLITE = (
@@ -895,11 +904,21 @@ def open_sqlite(path: str) -> Iterator[SqlSource]:
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("BEGIN")
             _expect_tables(connection.execute(_TABLES_OF_SQLITE))
-            # Tells text from bytes at no cost; what is no UTF-8 is a finding, not an accident.
-            connection.text_factory = bytearray
-            yield SqlSource(connection.execute)
+            yield SqlSource(partial(_run_sqlite, connection))
     except sqlite3.Error as error:
         raise SourceError(f"the database cannot be read: {error}") from error
+
+
+def _run_sqlite(
+    connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]
+) -> Iterable[Sequence[Any]]:
+    connection.text_factory = str
+    try:
+        return connection.execute(sql, values).fetchall()
+    except sqlite3.OperationalError:
+        # Text that is no UTF-8 is a finding, not an accident. It is told from bytes either way.
+        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        return connection.execute(sql, values).fetchall()
 
 
 @contextmanager
@@ -947,18 +966,18 @@ def _trail_lines(trail: Trail) -> Iterator[str]:
     for seal in trail.sealed:
         head = {"seq": seal.seq, "id": seal.id.hex()}
         hashes = {"leaf": seal.leaf.hex(), "chain": seal.chain.hex()}
-        yield _line({**head, **hashes, "event": _event_of(seal.contents)})
+        yield _line({**head, **hashes, "event": _event_of(seal.parts)})
     for unsealed in trail.unsealed:
         yield _line({"unsealed": unsealed.id.hex(), "recorded_at": unsealed.recorded_at})
 
 
-def _event_of(contents: Contents | None) -> dict[str, Any] | bool | None:
-    if not contents:
-        return None if contents is None else False
+def _event_of(parts: Parts | None) -> dict[str, Any] | bool | None:
+    if not parts:
+        return None if parts is None else False
     try:
         return {
-            name: None if content is None else _TO_BUNDLE[kind](content)
-            for (name, kind), content in zip(KINDS.items(), contents, strict=True)
+            name: None if part == _NULL else _TO_BUNDLE[kind](part[_HEAD:])
+            for (name, kind), part in zip(KINDS.items(), parts, strict=True)
         }
     except _UNUSABLE:
         return False
@@ -1045,7 +1064,7 @@ class BundleSource:
             row = self._next
             yield Sealed(
                 row["seq"], bytes.fromhex(row["id"]), _hash(bytes.fromhex(row["leaf"])),
-                _hash(bytes.fromhex(row["chain"])), _bundle_contents(row["event"]),
+                _hash(bytes.fromhex(row["chain"])), _bundle_parts(row["event"]),
             )  # fmt: skip
             self._advance()
 
@@ -1350,7 +1369,7 @@ class _Check:
             code = "gap" if count else "cut_head"
             self._report(code, f"the seals {count} to {seq - 1} are missing", seq=count)
             self.linked = self.whole = False
-        if seal.contents is None:
+        if seal.parts is None:
             self._gone(seq)
         else:
             self._check_event(seal)
@@ -1382,11 +1401,11 @@ class _Check:
 
     def _check_event(self, seal: Sealed) -> None:
         self.report.events += 1
-        contents = seal.contents
-        if not contents or leaf_hash(pack(contents)) != seal.leaf:
+        parts = seal.parts
+        if not parts or leaf_hash(pack(parts)) != seal.leaf:
             self._altered(seal)
             return
-        recorded = int.from_bytes(contents[_RECORDED] or bytes(8), "big", signed=True)
+        recorded = int.from_bytes(parts[_RECORDED][_HEAD:], "big", signed=True)
         marks, at = self.marks, self.next_mark
         if at == len(marks):
             if self.uncovered is None:
@@ -1402,14 +1421,14 @@ class _Check:
             self._report("clock", f"the event {why}", seq=seal.seq, event=seal.id)
 
     def _altered(self, seal: Sealed) -> None:
-        if seal.contents and self.found < _MOST_FINDINGS:
-            contents = list(seal.contents)
+        if seal.parts and self.found < _MOST_FINDINGS:
+            parts = list(seal.parts)
             for tenant_id in [self.trail.tenant_id, *self.asked.tenants[:_MOST_FINDINGS]]:
-                contents[_TENANT] = tenant_id.bytes
-                if contents != seal.contents and leaf_hash(pack(contents)) == seal.leaf:
+                parts[_TENANT] = part_of("U", tenant_id.bytes)
+                if parts != seal.parts and leaf_hash(pack(parts)) == seal.leaf:
                     text = f"the event belongs to tenant {tenant_id}"
                     if tenant_id == self.trail.tenant_id:
-                        other = UUID(bytes=seal.contents[_TENANT] or bytes(16))
+                        other = UUID(bytes=seal.parts[_TENANT][_HEAD:] or bytes(16))
                         text = f"the event was moved to tenant {other}"
                     self._report("moved", text, seq=seal.seq, event=seal.id)
                     return

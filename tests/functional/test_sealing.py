@@ -197,6 +197,8 @@ NONSENSE: dict[str, Any] = {
     "text for an id": {"actor_id": "somebody"},
     "an id of another length": {"id": b"short"},
     "a number for a name": {"encoding_version": "many"},
+    "text for a mark": {"mac": "x" * 32},
+    "text that is no UTF-8": {"error": b"\xff"},
 }
 
 
@@ -214,7 +216,10 @@ def test_at_397_nonsense_in_the_table_stops_no_trail(
         names = ", ".join(columns)
         query = sa.text(f"SELECT {names} FROM iam_auth_log LIMIT 1")  # noqa: S608 - our own
         row = {**connection.execute(query).mappings().one(), "id": new_id().bytes, **values}
-        marks = ", ".join(f":{name}" for name in columns)
+        as_text = {name for name in values if values is NONSENSE["text that is no UTF-8"]}
+        marks = ", ".join(
+            f"CAST(:{name} AS TEXT)" if name in as_text else f":{name}" for name in columns
+        )
         insert = f"INSERT INTO iam_auth_log ({names}) VALUES ({marks})"  # noqa: S608 - our own
         connection.execute(sa.text(insert), row)
     good = add(1) + add(1, who=actor.acting_as(tenant_id=other_tenant))

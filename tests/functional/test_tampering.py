@@ -101,9 +101,7 @@ def test_m3_the_tables_are_read_as_they_were_sealed(trails) -> None:
     with services_bundle.open_database() as source:
         (trail,) = source.trails([ours.tenant_id])
         for number, sealed in enumerate(trail.sealed):
-            assert verifier.pack(sealed.contents) == verifier.encode(
-                event_row(ours.tenant_id, number)
-            )
+            assert verifier.pack(sealed.parts) == verifier.encode(event_row(ours.tenant_id, number))
 
 
 # ------------------------------------------------------------------ events

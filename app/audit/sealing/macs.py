@@ -34,9 +34,9 @@ def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:
     return {column: values.get(name) for column, name in _attributes().items()}
 
 
-def is_ours(encoded: bytes, mac: bytes | None) -> bool:
+def is_ours(encoded: bytes, mac: object) -> bool:
     """Return whether `mac` was made over an encoded event under any key of this installation."""
-    return mac is not None and any(same(mac, ours) for ours in keyring().macs(encoded, LABEL))
+    return isinstance(mac, bytes) and any(same(mac, ours) for ours in keyring().macs(encoded, LABEL))
 
 
 @cache

@@ -22,12 +22,12 @@ from ...core.ids import new_id
 from ...core.scoping import tenant_scope
 from ..models import IAMAuthLog
 from ..services_query import first_id_at
-from ..verifier import encode, leaf_hash, next_link
+from ..verifier import FIELDS, leaf_hash, next_link, pack, parts_of_row
 from .alarms import raise_alarm
 from .head import HEAD, Head, TrailBroken, begin_head, hold_head, may_adopt, read_head
 from .macs import is_ours
 from .models_seal import IAMAuditHead, IAMAuditNode, IAMAuditSeal
-from .stored import as_stored, event_of, ids_among
+from .stored import as_stored, ids_among
 from .tree import completed
 
 SEALER = "audit sealer"
@@ -58,7 +58,7 @@ _UNSEALED = (
     .limit(bindparam("most"))
 )
 _EVENTS = (
-    select(*(as_stored(column) for column in _LOG.c))
+    select(*(as_stored(_LOG.c[name]) for name in (*FIELDS, "mac")))
     .with_hint(_LOG, "FORCE INDEX (PRIMARY)", "mysql")
     .select_from(_ANTI)
     .where(
@@ -156,7 +156,7 @@ def _seal(tenant_id: UUID, ids: list[UUID], searched: UUID, *, last: bool) -> in
         if head is None:
             return None
         given = {"tenant": tenant_id, "ids": ids}
-        rows = run_prepared(_EVENTS, given, reason=_BY_TENANT).mappings().all() if ids else []
+        rows = run_prepared(_EVENTS, given, reason=_BY_TENANT).all() if ids else []
         grown, seals = _extend(head, rows)
         mark = _mark(head, searched, last=last)
         if seals or mark != head.searched_from:
@@ -167,18 +167,16 @@ def _seal(tenant_id: UUID, ids: list[UUID], searched: UUID, *, last: bool) -> in
 def _extend(head: Head, rows: Any) -> tuple[Head, list[dict[str, Any]]]:
     tree, chain, adopting = head.tree(), head.chain, may_adopt(head)
     seals = []
-    for stored in rows:
-        row = event_of(stored)
-        encoded = _encoded(row) if row is not None else None
-        if row is None or encoded is None:
-            continue
-        if not (is_ours(encoded, row["mac"]) or (adopting and row["mac"] is None)):
+    for *values, mark in rows:
+        parts = parts_of_row(values)
+        encoded = pack(parts)
+        if not parts or not (is_ours(encoded, mark) or (adopting and mark is None)):
             continue
         leaf = leaf_hash(encoded)
         chain = next_link(chain, tree.size, leaf)
         seals.append(
             {
-                "id": row["id"],
+                "id": UUID(bytes=values[0]),
                 "tenant_id": head.tenant_id,
                 "seq": tree.size,
                 "leaf": leaf,
@@ -187,13 +185,6 @@ def _extend(head: Head, rows: Any) -> tuple[Head, list[dict[str, Any]]]:
         )
         tree.append(leaf)
     return replace(head, size=tree.size, chain=chain, frontier=tree.to_bytes()), seals
-
-
-def _encoded(row: Any) -> bytes | None:
-    try:
-        return encode(row)
-    except (ValueError, TypeError, RecursionError):  # put there by other means: not ours
-        return None
 
 
 def _write(head: Head, grown: Head, seals: list[dict[str, Any]]) -> None:
