@@ -55,6 +55,7 @@ def record(
     """
     _check_declared(event, details)
     kind, resource_id = _resource(resource)
+    at = clock.now()
     values = {
         "id": new_id(),
         "tenant_id": actor.tenant_id,
@@ -74,8 +75,8 @@ def record(
         "error": error,
         "details_clear": _plain(details | ({"by": actor.label} if actor.label else {})),
         "encoding_version": 1,
-        "occurred_at": clock.now(),
-        "recorded_at": clock.now(),
+        "occurred_at": at,
+        "recorded_at": at,
     }
     kept = _kept(event, values)
     insert_past(_INSERT, as_columns(kept))

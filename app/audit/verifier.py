@@ -548,9 +548,10 @@ def read_notes(text: str) -> list[str]:
 
 # ---------------------------------------------------------------- what is read
 
-Parts = list[bytes]
+Column = tuple[Any, ...]
+Parts = Sequence[bytes]
 """What stands in the encoding for each field of an event, in the order of `FIELDS`."""
-UNREADABLE: Parts = []
+UNREADABLE: Parts = ()
 """Stands for a row whose values have no canonical form: no event was ever sealed like that."""
 
 
@@ -615,10 +616,10 @@ class Source(Protocol):
         """Yield each trail; all of them unless some are named."""
 
 
-_PAGE = 5000
+_PAGE = 300
 _COLUMNS = ", ".join(f"e.{field}" for field in FIELDS)
 _SEALED = (
-    f"SELECT s.seq, s.id, s.leaf, s.chain, e.id, {_COLUMNS} FROM iam_audit_seal s "  # noqa: S608
+    f"SELECT s.seq, s.id, s.leaf, s.chain, {_COLUMNS} FROM iam_audit_seal s "  # noqa: S608
     "LEFT JOIN iam_auth_log e ON e.id = s.id "
     "WHERE s.tenant_id = ? AND s.seq > ? AND s.seq <= ? ORDER BY s.seq"
 )
@@ -697,10 +698,8 @@ class SqlSource:
             if first is None:
                 return
             until = min(int(first) + _PAGE, _LAST_SEQ)
-            for row in list(self._run(_SEALED, (tenant_id.bytes, last, until))):
-                seq, id_, leaf, chain, found, *values = row
-                parts = None if found is None else parts_of_row(values)
-                yield Sealed(_whole(seq), _raw(id_), _hash(leaf), _hash(chain), parts)
+            columns = list(zip(*self._run(_SEALED, (tenant_id.bytes, last, until)), strict=True))
+            yield from _seals(columns)
             last = until
 
     def _unsealed(self, tenant_id: UUID) -> Iterator[Unsealed]:
@@ -742,7 +741,7 @@ def _time(value: Any) -> int:
 
     Another spelling of the same moment sorts elsewhere, and the application may misread it.
     """
-    if isinstance(value, datetime):
+    if value.__class__ is datetime:
         return microseconds(value.replace(tzinfo=UTC))
     return _spelled(value, " ")
 
@@ -785,80 +784,105 @@ def _canonical_text(text: str) -> bytes | None:
     return None if parsed is None else _canonical(parsed).encode()
 
 
-class _Parts(dict[Any, bytes]):
-    """What stands in the encoding for each value of one kind; short ones met lately are kept."""
+_UNUSABLE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
+_SHORT, _MOST_KEPT = 200, 4096
 
-    def __init__(self, kind: str, content: Callable[[Any], bytes | None]) -> None:
-        super().__init__()
+
+class _Texts(dict[Any, bytes]):
+    """What stands in the encoding for each text of one kind; short ones met lately are kept."""
+
+    def __init__(self, kind: str, content: Callable[[str], bytes | None]) -> None:
+        super().__init__({None: _NULL})
         self._kind, self._content = kind, content
 
-    def __missing__(self, value: Any) -> bytes:
-        content = None if value is None else self._content(value)
+    def __missing__(self, text: str) -> bytes:
+        content = self._content(text)
         part = _NULL if content is None else part_of(self._kind, content)
-        if len(part) <= _SHORT and sys.getsizeof(value) <= 2 * _SHORT:
-            if len(self) >= _MOST_KEPT:
-                self.clear()
-            self[value] = part
+        if len(text) <= _SHORT and len(self) <= _MOST_KEPT:
+            self[text] = part
         return part
 
 
-class _Json:
-    """The same for parsed JSON, which no dictionary can hold as a key."""
-
-    def __getitem__(self, value: Any) -> bytes:
-        return _NULL if value is None else part_of("J", _canonical(value).encode())
+def _content_of_text(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
-_SHORT, _MOST_KEPT = 200, 4096
-_UNUSABLE = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
-_TEXT: set[type] = {str, type(None)}
-_OF_KIND: dict[str, set[type]] = {
-    "U": {bytes, type(None)}, "B": {bytes, type(None)}, "S": _TEXT, "J": _TEXT,
-    "I": {int, type(None)}, "T": {datetime, *_TEXT},
-}  # fmt: skip
+def _parts_of_bytes(kind: str, column: Sequence[Any]) -> list[bytes]:
+    _expect_only(column, bytes)
+    heads = _HEADS[kind]
+    return [_NULL if value is None else heads[len(value)] + value for value in column]
 
 
-@lru_cache(maxsize=4096)
-def _are_of_kind(types: tuple[type, ...]) -> bool:
-    return all(found in _OF_KIND[kind] for found, kind in zip(types, KINDS.values(), strict=True))
+def _parts_of_numbers(column: Sequence[Any]) -> list[bytes]:
+    _expect_only(column, int)
+    return [_NULL if value is None else part_of("I", _integer(value)) for value in column]
 
 
-def _same(value: bytes) -> bytes:
-    return value
+def _parts_of_times(column: Sequence[Any]) -> list[bytes]:
+    return [_NULL if value is None else part_of("T", _integer(_time(value))) for value in column]
 
 
-def _text_content(value: str) -> bytes:
-    return value.encode("utf-8", "surrogateescape")
+def _expect_only(column: Sequence[Any], kind: type) -> None:
+    if not {kind, type(None)}.issuperset(map(type, column)):
+        raise TypeError(f"{kind.__name__} expected")
 
 
-_SQL: dict[str, _Parts] = {
-    "U": _Parts("U", _same),
-    "S": _Parts("S", _text_content),
-    "J": _Parts("J", _canonical_text),
-    "B": _Parts("B", _same),
-    "I": _Parts("I", _integer),
-    "T": _Parts("T", lambda value: _integer(_time(value))),
+def _parts_by(texts: _Texts) -> Callable[[Sequence[Any]], list[bytes]]:
+    return lambda column: list(map(texts.__getitem__, column))
+
+
+_PARTS: dict[str, Callable[[Sequence[Any]], list[bytes]]] = {
+    "U": partial(_parts_of_bytes, "U"),
+    "S": _parts_by(_Texts("S", _content_of_text)),
+    "J": _parts_by(_Texts("J", _canonical_text)),
+    "B": partial(_parts_of_bytes, "B"),
+    "I": _parts_of_numbers,
+    "T": _parts_of_times,
 }
-_SQL_PARTS = [_SQL[kind] for kind in KINDS.values()]
-_BUNDLE: dict[str, _Parts | _Json] = {
-    "U": _Parts("U", lambda text: bytes.fromhex(text.replace("-", ""))),
-    "S": _SQL["S"],
-    "J": _Json(),
-    "B": _Parts("B", _unb64),
-    "I": _SQL["I"],
-    "T": _Parts("T", lambda text: _integer(_stamped(text))),
+_FROM_BUNDLE: dict[str, Callable[[Any], bytes]] = {
+    "U": lambda text: bytes.fromhex(text.replace("-", "")),
+    "S": _content_of_text,
+    "J": lambda value: _canonical(value).encode(),
+    "B": _unb64,
+    "I": _integer,
+    "T": lambda text: _integer(_stamped(text)),
 }
-_BUNDLE_PARTS = [(name, _BUNDLE[kind]) for name, kind in KINDS.items()]
 
 
-def parts_of_row(values: Sequence[Any]) -> Parts:
-    """Return the parts of a row as a driver gives it: text as text, JSON too."""
-    if not _are_of_kind(tuple(map(type, values))):
-        return UNREADABLE
+def event_parts(columns: Sequence[Column]) -> list[Parts]:
+    """Return the parts of rows, given by column as a driver gives them: text as text, JSON too.
+
+    A column at a time takes half the time. UNREADABLE stands for a row that has none.
+    """
     try:
-        return [kept[value] for kept, value in zip(_SQL_PARTS, values, strict=True)]
+        return list(zip(*_parts_by_column(columns), strict=True))
     except _UNUSABLE:
-        return UNREADABLE
+        half = len(columns[0]) // 2
+        if not half:
+            return [UNREADABLE]
+        first = [column[:half] for column in columns]
+        return event_parts(first) + event_parts([column[half:] for column in columns])
+
+
+def _parts_by_column(columns: Sequence[Column]) -> Iterator[Sequence[bytes]]:
+    before: tuple[str, Column] | None = None
+    parts: Sequence[bytes] = ()
+    for found in zip(KINDS.values(), columns, strict=True):
+        if found != before:  # neighbours are often empty both, or the same times
+            kind, column = before = found
+            parts = _PARTS[kind](column)
+        yield parts
+
+
+def _seals(columns: Sequence[Column]) -> Iterable[Sealed]:
+    if not columns:
+        return ()
+    seq, id_, leaf, chain, *event = columns
+    parts: list[Parts | None] = list(event_parts(event))
+    if None in event[0]:
+        parts = [None if found is None else one for found, one in zip(event[0], parts, strict=True)]
+    whole, raw = map(_whole, seq), map(_raw, id_)
+    return map(Sealed, whole, raw, map(_hash, leaf), map(_hash, chain), parts)
 
 
 def _bundle_parts(event: Any) -> Parts | None:
@@ -868,7 +892,10 @@ def _bundle_parts(event: Any) -> Parts | None:
     try:
         if event.keys() != KINDS.keys():
             return UNREADABLE
-        return [kept[event[name]] for name, kept in _BUNDLE_PARTS]
+        return [
+            _NULL if (value := event[name]) is None else part_of(kind, _FROM_BUNDLE[kind](value))
+            for name, kind in KINDS.items()
+        ]
     except _UNUSABLE:
         return UNREADABLE
 
@@ -1080,6 +1107,7 @@ MINUTES_UNSEALED = timedelta(minutes=10)
 _SKEW = 60_000_000
 _LATE = 3_600_000_000
 _MOST_FINDINGS = 1000
+_LAST_TIME = (1 << 63) - 1
 _TENANT, _RECORDED = FIELDS.index("tenant_id"), FIELDS.index("recorded_at")
 CODES: dict[str, str] = {
     "edited": "an event, or a range of events, is not what was sealed and signed",
@@ -1240,6 +1268,7 @@ class _Check:
         self.rewritten = False
         self.misdated = -1
         self.uncovered: int | None = None
+        self.usual = b"", b""
         self.stop: float = 0
 
     def run(self) -> None:
@@ -1361,7 +1390,7 @@ class _Check:
     # -------------------------------------------------------- the walk
 
     def _walk(self, seal: Sealed, count: int) -> int:
-        seq, leaf = seal.seq, seal.leaf
+        seq, _id, leaf, chain, parts = seal
         if seq != count:
             if seq < count:
                 self._report("inserted", "a number is given twice", seq=seq, event=seal.id)
@@ -1369,13 +1398,17 @@ class _Check:
             code = "gap" if count else "cut_head"
             self._report(code, f"the seals {count} to {seq - 1} are missing", seq=count)
             self.linked = self.whole = False
-        if seal.parts is None:
+        if parts is None:
             self._gone(seq)
         else:
-            self._check_event(seal)
-        if self.linked and next_link(self.link, seq, leaf) != seal.chain:
-            self.torn.append(_Torn(seq, seal.id, self.link, leaf, seal.chain))
-        self.link, self.linked = seal.chain, True
+            self.report.events += 1
+            if not parts or leaf_hash(pack(parts)) != leaf:
+                self._altered(seal)
+            elif not self.usual[0] <= parts[_RECORDED] <= self.usual[1]:
+                self._check_date(seal, parts)
+        if self.linked and next_link(self.link, seq, leaf) != chain:
+            self.torn.append(_Torn(seq, seal.id, self.link, leaf, chain))
+        self.link, self.linked = chain, True
         if self.whole:
             self.frontier.append(leaf)
         if seq + 1 >= self.stop:
@@ -1399,17 +1432,13 @@ class _Check:
             self._report(code, f"the events {first} to {last} are gone", seq=first)
             self.missing = []
 
-    def _check_event(self, seal: Sealed) -> None:
-        self.report.events += 1
-        parts = seal.parts
-        if not parts or leaf_hash(pack(parts)) != seal.leaf:
-            self._altered(seal)
-            return
+    def _check_date(self, seal: Sealed, parts: Parts) -> None:
         recorded = int.from_bytes(parts[_RECORDED][_HEAD:], "big", signed=True)
         marks, at = self.marks, self.next_mark
         if at == len(marks):
             if self.uncovered is None:
                 self.uncovered = recorded
+                self._note_usual_dates()
         elif recorded > marks[at].time + _SKEW:
             self._misdated(seal, "is dated later than the checkpoint that covers it")
         if at and recorded < marks[at - 1].time - _LATE:
@@ -1441,6 +1470,17 @@ class _Check:
         ahead += [mark.size for mark in self.anchors[self.next_anchor : self.next_anchor + 1]]
         ahead += [until for until in self.prunes if until > count]
         self.stop = min(ahead, default=math.inf)
+        self._note_usual_dates()
+
+    def _note_usual_dates(self) -> None:
+        """Keep, as they stand in the encoding, the dates between which there is nothing to say."""
+        marks, at = self.marks, self.next_mark
+        first = marks[at - 1].time - _LATE if at else 0
+        last = marks[at].time + _SKEW if at < len(marks) else _LAST_TIME
+        if last < 0 or (at == len(marks) and self.uncovered is None):
+            first, last = 1, 0
+        # Of times since 1970 the encoding has the order; those before are looked at.
+        self.usual = part_of("T", _integer(max(first, 0))), part_of("T", _integer(last))
 
     def _marks_reached(self, count: int) -> None:
         reached = self.next_mark

@@ -17,14 +17,14 @@ from tests.support.trails import EVENTS, START, SealedTrail, event_row
 from .databases import NewDatabase
 from .report import Report
 
-EVENTS_COUNT, BATCH, ROUNDS = 100_000, 10_000, 3
+EVENTS_COUNT, BATCH, ROUNDS = 100_000, 10_000, 9
 TARGET = 50_000
 TENANT = UUID("0195c1a2-0000-7000-8000-000000000001")
 NOW = START + timedelta(hours=1)
 
 
 def measure(new_database: NewDatabase, report: Report, engine: str) -> None:
-    """Fill one tenant's trail and check it; the best of three rounds."""
+    """Fill one tenant's trail and check it; the best of nine rounds."""
     url = sa.make_url(new_database())
     vkey = fill(url)
 

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 import pytest
@@ -60,7 +61,7 @@ def trails(app: Flask, tenant: UUID, other_tenant: UUID) -> tuple[SealedTrail, S
 
 
 def check(*trails: SealedTrail, now=NOW, anchors=(), **asked: Any) -> Report:
-    """Verify the tables and a bundle of them, which must tell the same."""
+    """Verify the tables, in pages of any size, and a bundle of them: all must tell the same."""
     vkeys = [trail.vkey for trail in trails]
     with services_bundle.open_database() as source:
         found = verify(source, now=now, vkeys=vkeys, anchors=anchors, **asked)
@@ -68,6 +69,9 @@ def check(*trails: SealedTrail, now=NOW, anchors=(), **asked: Any) -> Report:
         lines = list(bundle_lines(source, made=now))
     again = verify(BundleSource(lines), now=now, vkeys=vkeys, anchors=anchors, **asked)
     assert again == found
+    with mock.patch.object(verifier, "_PAGE", 2), services_bundle.open_database() as source:
+        paged = verify(source, now=now, vkeys=vkeys, anchors=anchors, **asked)
+    assert paged == found
     return found
 
 

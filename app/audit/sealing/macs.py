@@ -36,7 +36,9 @@ def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_ours(encoded: bytes, mac: object) -> bool:
     """Return whether `mac` was made over an encoded event under any key of this installation."""
-    return isinstance(mac, bytes) and any(same(mac, ours) for ours in keyring().macs(encoded, LABEL))
+    if not isinstance(mac, bytes):
+        return False
+    return any(same(mac, ours) for ours in keyring().macs(encoded, LABEL))
 
 
 @cache

@@ -22,7 +22,7 @@ from ...core.ids import new_id
 from ...core.scoping import tenant_scope
 from ..models import IAMAuthLog
 from ..services_query import first_id_at
-from ..verifier import FIELDS, leaf_hash, next_link, pack, parts_of_row
+from ..verifier import FIELDS, event_parts, leaf_hash, next_link, pack
 from .alarms import raise_alarm
 from .head import HEAD, Head, TrailBroken, begin_head, hold_head, may_adopt, read_head
 from .macs import is_ours
@@ -165,10 +165,12 @@ def _seal(tenant_id: UUID, ids: list[UUID], searched: UUID, *, last: bool) -> in
 
 
 def _extend(head: Head, rows: Any) -> tuple[Head, list[dict[str, Any]]]:
+    if not rows:
+        return head, []
     tree, chain, adopting = head.tree(), head.chain, may_adopt(head)
     seals = []
-    for *values, mark in rows:
-        parts = parts_of_row(values)
+    *columns, marks = zip(*rows, strict=True)
+    for event_id, parts, mark in zip(columns[0], event_parts(columns), marks, strict=True):
         encoded = pack(parts)
         if not parts or not (is_ours(encoded, mark) or (adopting and mark is None)):
             continue
@@ -176,7 +178,7 @@ def _extend(head: Head, rows: Any) -> tuple[Head, list[dict[str, Any]]]:
         chain = next_link(chain, tree.size, leaf)
         seals.append(
             {
-                "id": UUID(bytes=values[0]),
+                "id": UUID(bytes=event_id),
                 "tenant_id": head.tenant_id,
                 "seq": tree.size,
                 "leaf": leaf,
