@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from ..core.network.syslog import address
+from ..core.network.webhook import expect_secret
 from ..core.settings import AT_LEAST, Section, setting
 
 
@@ -56,7 +57,7 @@ class AuditSettings(Section):
         "System log (RFC 5424) that is sent every checkpoint: `udp://host:port` or "
         "`unix:///dev/log`; empty: none.",
     )
-    AUDIT_ANCHOR_SECRET: str = setting(
+    AUDIT_ANCHOR_SECRET: Annotated[str, AfterValidator(expect_secret)] = setting(
         "", "Key that signs the webhook below: `whsec_` and base64, or any text.", secret=True
     )
     AUDIT_ANCHOR_URL: str = setting(

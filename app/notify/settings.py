@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 
 from ..core.i18n import N_
 from ..core.network.syslog import address
+from ..core.network.webhook import expect_secret
 from ..core.settings import CommaList, Section, setting
 
 # Where numbers are ordinary mobile numbers and sending is cheap. Everything else
@@ -128,7 +129,7 @@ class NotifySettings(Section):
     AUDIT_NOTIFY_URL: str = setting(
         "", "Webhook that is told of the critical events of every tenant; empty: none."
     )
-    AUDIT_NOTIFY_SECRET: str = setting(
+    AUDIT_NOTIFY_SECRET: Annotated[str, AfterValidator(expect_secret)] = setting(
         "",
         "Key that signs those webhooks (Standard Webhooks): `whsec_` and base64, or any text.",
         secret=True,

@@ -20,10 +20,10 @@ import pytest
 
 from app.core import http
 from app.core.errors import Misconfigured
+from app.core.network.webhook import signature
 from app.core.registry import Registry
 from app.notify.errors import DeliveryFailed
 from app.notify.gateways import BUILT_IN, Gateway, gateways
-from app.notify.gateways.webhook import signature
 from app.notify.messages import EMAIL, SMS, WHATSAPP, Message
 from app.notify.settings import NotifySettings
 from tests.support.certificates import Authority, make_authority

@@ -20,14 +20,6 @@ REASON = {"reason": "Asked for on the phone"}
 
 
 @pytest.fixture
-def admin(client, make_user, sign_in):
-    """Return an administrator who is signed in, freshly and with a second factor."""
-    person = make_user("root", roles=["tenant_admin"], mfa="totp", actor_type="tenant_admin")
-    sign_in(client, person)
-    return person
-
-
-@pytest.fixture
 def signed(app, make_user, sign_in):
     """Return a helper: a browser in which somebody with these roles is signed in."""
 

@@ -33,31 +33,12 @@ from app.core.db import session, transaction
 from app.core.errors import InvalidInput, NotFound
 from app.core.scoping import tenant_scope
 from tests.conftest import _enrol_totp, csrf_of, post
-from tests.support import realm as realms
 from tests.support.mailbox import link_to
 from tests.support.realm import INSIDE_NORTH, OUTSIDE_NORTH
 
 REASON = {"reason": "Asked for on the phone"}
 MORE = ("recovery:read", "recovery:approve", "audit:export", "organization:update",
         "organization:create", "user:read")  # fmt: skip
-
-
-@pytest.fixture
-def realm(tenant, make_user):
-    """Return the tree of organizations with its people."""
-    return realms.build(tenant, make_user)
-
-
-@pytest.fixture
-def enter(app, sign_in, realm):
-    """Return a helper: a browser in which one of the people is signed in."""
-
-    def browser(name):
-        client = app.test_client()
-        sign_in(client, realm.people[name])
-        return client
-
-    return browser
 
 
 @pytest.fixture

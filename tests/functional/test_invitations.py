@@ -31,14 +31,6 @@ PATH = "/auth/invitation/"
 
 
 @pytest.fixture
-def admin(client, make_user, sign_in):
-    """Return an administrator who is signed in, freshly and with a second factor."""
-    person = make_user("root", roles=["tenant_admin"], mfa="totp", actor_type="tenant_admin")
-    sign_in(client, person)
-    return person
-
-
-@pytest.fixture
 def guest(app):
     """Return the browser of whoever was invited."""
     return app.test_client()

@@ -10,27 +10,8 @@ from app.core.errors import Forbidden
 from app.core.scoping import tenant_scope
 from app.tenancy import services_tenants
 from tests.conftest import csrf_of, post
-from tests.support import realm as realms
 
 ROOT = "/admin/organizations"
-
-
-@pytest.fixture
-def realm(tenant, make_user):
-    """Return the tree of organizations with its people."""
-    return realms.build(tenant, make_user)
-
-
-@pytest.fixture
-def enter(app, sign_in, realm):
-    """Return a helper: a browser in which one of the people is signed in."""
-
-    def browser(name):
-        client = app.test_client()
-        sign_in(client, realm.people[name])
-        return client
-
-    return browser
 
 
 def names(page):

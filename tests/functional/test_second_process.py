@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from app.authz import services_rbac
 from app.core.actor import system_actor
 from app.core.db import session, transaction
 from app.core.scoping import tenant_scope
 from tests.conftest import post
-from tests.support import realm as realms
 from tests.support.second_process import second_process
-
-
-@pytest.fixture
-def realm(tenant, make_user):
-    """Return the tree of organizations with its people."""
-    return realms.build(tenant, make_user)
 
 
 def test_l3_rights_change_on_a_second_process_at_the_next_request(

@@ -28,14 +28,6 @@ from tests.support.settings import changed
 
 
 @pytest.fixture
-def admin(client, make_user, sign_in):
-    """Return an administrator who is signed in, freshly and with a second factor."""
-    person = make_user("root", roles=["tenant_admin"], mfa="totp", actor_type="tenant_admin")
-    sign_in(client, person)
-    return person
-
-
-@pytest.fixture
 def choose(tenant):
     """Return a helper that sets values of the default tenant."""
 

@@ -6,7 +6,7 @@ import json
 import socket
 from typing import Any, Self
 
-from app.notify.gateways.webhook import signature
+from app.core.network.webhook import signature
 from tests.support.loopback import Answer, LoopbackServer, Request
 
 SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS10ZXN0LXN1aXRlLTAxMjM0NTY="

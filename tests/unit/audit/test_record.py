@@ -16,6 +16,7 @@ from app.auth.models import IAMThrottle
 from app.core import clock
 from app.core.db import session, transaction
 from app.core.errors import Conflict, InvalidInput, NotAuthenticated, Unavailable
+from app.core.ids import new_id
 from app.core.scoping import unscoped
 
 
@@ -98,11 +99,13 @@ def broken_trail(trail) -> Iterator[None]:
         if mysql
         else "BEGIN SELECT RAISE(ABORT, 'no room'); END"
     )
+    # A name of its own: a pooled connection of SQLite's may still know the one before.
+    name = f"broken_{new_id().hex}"
     with unscoped("the test breaks the trail"):
-        session().execute(text(f"CREATE TRIGGER broken BEFORE INSERT ON iam_auth_log {body}"))
+        session().execute(text(f"CREATE TRIGGER {name} BEFORE INSERT ON iam_auth_log {body}"))
         session().commit()
         yield
-        session().execute(text("DROP TRIGGER broken"))
+        session().execute(text(f"DROP TRIGGER {name}"))
         session().commit()
 
 
