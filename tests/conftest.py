@@ -158,10 +158,10 @@ def empty_database(app: Flask) -> None:
     with engine.begin() as connection:
         if engine.dialect.name == "mysql":
             connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")
-        for table in reversed(Base.metadata.sorted_tables):
+        for table in _with_rows(connection, keep):
             if table.name in APPEND_ONLY:
                 _empty_append_only(connection, table.name)
-            elif table.name not in keep:
+            else:
                 connection.execute(table.delete())
         custom = "SELECT id FROM iam_role WHERE is_system = 0"
         connection.execute(text(f"DELETE FROM iam_role_permission WHERE role_id IN ({custom})"))  # noqa: S608 - constant
@@ -172,9 +172,17 @@ def empty_database(app: Flask) -> None:
             connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 1")
 
 
+def _with_rows(connection: sa.Connection, keep: set[str]) -> list[sa.Table]:
+    """Return the tables that hold anything, children first; one question, not one a table."""
+    tables = [table for table in reversed(Base.metadata.sorted_tables) if table.name not in keep]
+    asked = " UNION ALL ".join(
+        f"SELECT {number} WHERE EXISTS (SELECT 1 FROM {table.name})"  # noqa: S608 - our own names
+        for number, table in enumerate(tables)
+    )
+    return [tables[number] for number in sorted(connection.exec_driver_sql(asked).scalars())]
+
+
 def _empty_append_only(connection: sa.Connection, table: str) -> None:
-    if connection.scalar(text(f"SELECT EXISTS (SELECT 1 FROM {table})")) == 0:  # noqa: S608 - our own names
-        return
     if connection.dialect.name == "mysql":
         connection.exec_driver_sql(f"TRUNCATE TABLE {table}")
         return

@@ -11,7 +11,6 @@ import resource
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +39,7 @@ FEW = 10_000
 MANY = int(os.environ.get("BENCH_EVENTS", "5000000"))
 EXPORTED = 1_000_000
 CALLS = 15
+STATISTICS_MS = 500
 _LOG = IAMAuthLog.__table__
 _SPAN = timedelta(hours=1)
 _KINDS = (
@@ -73,9 +73,11 @@ def measure(new_database: NewDatabase, report: Report, engine: str) -> None:
     pages = _pages(app, cookie, person)
     for name, send in pages.items():
         many = _time(send)
-        # Twice the time of ten thousand, and some milliseconds of noise: an index answers.
-        met = many <= 2 * few[name] + 10
-        report.add(f"trail_page_{name}", many, "ms", ratio=many / few[name], target="<= 2 x",
+        # Statistics count up to a bound for each kind of event: few have not reached it.
+        bounded = name == "statistics"
+        met = many <= STATISTICS_MS if bounded else many <= 1.5 * few[name]
+        target = f"<= {STATISTICS_MS} ms" if bounded else "<= 1.5 x"
+        report.add(f"trail_page_{name}", many, "ms", ratio=many / few[name], target=target,
                    met=met, engine=engine,
                    peer=f"{rows} events / {FEW}: {few[name]:.1f} ms")  # fmt: skip
     _export(app, tenant_id, report, engine)
@@ -99,7 +101,7 @@ def _pages(app: Flask, cookie: str, person: UUID) -> dict[str, Callable[[], None
 
 def _time(send: Callable[[], None]) -> float:
     send()
-    return median(time_calls(CALLS, send) for _round in range(3))
+    return min(time_calls(CALLS, send) for _round in range(5))
 
 
 def _first(database: sa.Engine, tenant_id: UUID, person: UUID) -> None:

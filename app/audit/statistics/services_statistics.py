@@ -26,9 +26,9 @@ from ..filters import SEVERITIES
 from ..models import IAMAuthLog
 from ..services_query import first_id_at
 
-MOST = 20_000
+MOST = 10_000
 """How many events of one kind are counted at most."""
-SAMPLE = 5_000
+SAMPLE = 2_000
 """How many of the newest events are looked at to tell where they came from."""
 TOP = 10
 _REFUSED = (LOGIN_FAILED.name, LOGIN_THROTTLED.name)
