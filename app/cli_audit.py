@@ -104,7 +104,7 @@ def audit_export(bundle: Path, slug: str) -> None:
 @with_appcontext
 def audit_prune(yes: bool) -> None:
     """Delete events older than AUDIT_RETENTION_DAYS; signed proof of them stays."""
-    any_due = False
+    any_due = any_refused = False
     for tenant_id in services_retention.tenants():
         with tenant_scope(tenant_id):
             days = effective(AuditSettings).AUDIT_RETENTION_DAYS
@@ -113,7 +113,9 @@ def audit_prune(yes: bool) -> None:
                 prune, due = services_retention.prune, services_retention.due
                 found = prune(days, actor=actor) if yes else due(days)
             except services_retention.PruneRefused as refusal:
-                raise click.ClickException(f"tenant {tenant_id}: {refusal.title}") from None
+                click.echo(f"Refused    tenant {tenant_id}: {refusal.title}", err=True)
+                any_refused = True
+                continue
         if found is None:
             click.echo(f"Nothing    tenant {tenant_id}: no events older than {days} days")
             continue
@@ -125,14 +127,22 @@ def audit_prune(yes: bool) -> None:
         )
     if any_due and not yes:
         click.echo("Next       keep a copy (flask iam audit export), then add --yes")
+    if any_refused:
+        sys.exit(1)
 
 
 @audit_cli.command("seal")
 @click.option("--all", "everything", is_flag=True, help="Search the whole trail, not its end only.")
+@click.option("--adopt", "adopting", is_flag=True, help="Once, after an upgrade: see above.")
 @with_appcontext
-def audit_seal(everything: bool) -> None:
-    """Seal what is unsealed and sign it; the worker does that by itself."""
-    count = sealer.seal_all(everything=everything)
+def audit_seal(everything: bool, adopting: bool) -> None:
+    """Seal what is unsealed and sign it; the worker does that by itself.
+
+    With --adopt it takes events that a version without sealing wrote, which could not mark
+    them as its own. Do that before the upgraded application starts: in a trail that is signed
+    they are never taken.
+    """
+    count = sealer.seal_all(everything=everything, adopting=adopting)
     signed = services_checkpoints.sign_due()
     anchors.deliver_due()
     click.echo(f"Sealed     {count} events, signed {signed} checkpoints")

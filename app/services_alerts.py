@@ -6,6 +6,7 @@ window per tenant: the first is told at once, those that follow at its end, toge
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from .auth.web.links import public_url
 from .core import clock
 from .core.actor import Actor, system_actor
 from .core.db import end_read, session, transaction
-from .core.errors import Misconfigured, TooManyAttempts
+from .core.errors import Misconfigured, TooManyAttempts, Unavailable
 from .core.i18n import speaking
 from .core.scoping import tenant_scope
 from .notify import critical, messages_critical, services_outbox
@@ -30,15 +31,24 @@ from .notify.settings import NotifySettings
 from .risk import services_limits
 from .tenancy.services_settings import effective
 
+_logger = logging.getLogger("iam.audit")
+
 
 def tell() -> None:
     """Queue messages about the critical events that wait, tenant by tenant.
 
-    Owns its transactions.
+    Owns its transactions. Raises Unavailable.
     """
     for tenant_id in critical.tenants_waiting():
         with tenant_scope(tenant_id):
-            _tell(tenant_id, system_actor(tenant_id, "notifications"))
+            # One tenant's trouble is not another's: theirs are told.
+            try:
+                _tell(tenant_id, system_actor(tenant_id, "notifications"))
+            except Unavailable:
+                raise
+            except Exception:
+                session().rollback()
+                _logger.exception("the critical events of tenant %s were not told", tenant_id)
 
 
 def _tell(tenant_id: UUID, actor: Actor) -> None:

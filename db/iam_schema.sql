@@ -206,7 +206,7 @@ CREATE TABLE iam_audit_head (
 	size BIGINT NOT NULL,
 	chain BINARY(32) NOT NULL,
 	frontier VARBINARY(2048) NOT NULL,
-	searched_from BINARY(16),
+	searched_from BINARY(16) NOT NULL,
 	swept_at DATETIME(6),
 	checkpoint_at DATETIME(6),
 	anchored JSON NOT NULL,

@@ -7,15 +7,17 @@ keeps the sealer waiting: delivery has a thread of its own.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from ..core import clock
 from ..core.db import end_read, run_prepared, session, transaction
@@ -24,13 +26,17 @@ from ..core.ids import parse_id
 from ..core.network import syslog, webhook
 from ..core.running.background import Background
 from ..core.scoping import tenant_scope
+from . import verifier
 from .sealing.models_seal import IAMAuditCheckpoint, IAMAuditHead
+from .services_query import first_id_at
 from .settings import AuditSettings
 
 POLL_SECONDS = 30.0
 _EXTENSION = "iam_anchors"
 _BATCH = 100
 _TIMEOUT = 5.0
+_LONGEST_NOTE = 4096
+_AHEAD = timedelta(minutes=1)
 _HEAD = IAMAuditHead.__table__
 _HEADS = select(_HEAD.c.id, _HEAD.c.anchored)
 _HELD = _HEADS.where(_HEAD.c.id == bindparam("tenant")).with_for_update()
@@ -39,7 +45,7 @@ _PROGRESS = (
     .where(_HEAD.c.id == bindparam("tenant"))
     .values(anchored=bindparam("anchored"))
 )
-_log = logging.getLogger("iam.audit")
+_logger = logging.getLogger("iam.audit")
 
 
 class Anchored(NamedTuple):
@@ -104,10 +110,13 @@ def _deliver(tenant_id: UUID, name: str, send: Send, *, after: object) -> bool:
         done = last
         try:
             for item in due:
-                send(item)
+                if _is_sound(tenant_id, item.note):
+                    send(item)
+                else:
+                    _logger.warning("no checkpoint of tenant %s: %s", tenant_id, item.id)
                 done = item.id
         except (UpstreamFailed, OSError) as error:
-            _log.warning("anchor %s not reached: %s", name, type(error).__name__)
+            _logger.warning("anchor %s not reached: %s", name, type(error).__name__)
             return False
         finally:
             if done != last:
@@ -128,7 +137,7 @@ def _reached(tenant_id: UUID, noted: object) -> UUID:
     if wanted is None:
         return _BEGINNING
     with tenant_scope(tenant_id):
-        query = select(IAMAuditCheckpoint.id).where(IAMAuditCheckpoint.id == wanted)
+        query = select(IAMAuditCheckpoint.id).where(IAMAuditCheckpoint.id == wanted, _by_now())
         found = session().scalar(query)
         end_read()
     return found or _BEGINNING
@@ -136,8 +145,31 @@ def _reached(tenant_id: UUID, noted: object) -> UUID:
 
 def _after(last: UUID) -> Any:
     query = select(IAMAuditCheckpoint.id, IAMAuditCheckpoint.note)
-    query = query.where(IAMAuditCheckpoint.id > last)
+    # What is no id could not be noted as progress either.
+    query = query.where(IAMAuditCheckpoint.id > last, func.length(IAMAuditCheckpoint.id) == 16)
+    query = query.where(_by_now())
     return query.order_by(IAMAuditCheckpoint.id).limit(_BATCH)
+
+
+def _by_now() -> Any:
+    # An id from the future was put there: noted as progress, it would hide all that follow.
+    return IAMAuditCheckpoint.id < first_id_at(clock.now() + _AHEAD)
+
+
+def _is_sound(tenant_id: UUID, note: object) -> bool:
+    """Return whether this has the form of the tenant's checkpoint: a place may refuse another.
+
+    Not whether a key signed it: the keys stand in the database, and whoever changes them for
+    a moment must not keep a true checkpoint from leaving.
+    """
+    if not isinstance(note, str) or len(note) > _LONGEST_NOTE:
+        return False
+    try:
+        origin = verifier.read_checkpoint(note).origin
+        signatures = verifier.split_note(note)[1]
+    except verifier.NoteError:
+        return False
+    return bool(signatures) and origin.endswith(f"/{tenant_id}")
 
 
 def _note(tenant_id: UUID, name: str, done: UUID) -> None:
@@ -151,10 +183,13 @@ def _note(tenant_id: UUID, name: str, done: UUID) -> None:
 
 
 def _append(path: str, item: Anchored) -> None:
-    # One write at the end of the file: several processes do not mix their notes.
+    # One write at the end of the file: several processes do not mix their notes. The empty
+    # line comes first: it parts the note from one before it that was cut off.
+    text = f"\n\n{item.note}".encode()
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        os.write(file, f"{item.note}\n".encode())
+        if os.write(file, text) != len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         os.fsync(file)
     finally:
         os.close(file)

@@ -377,7 +377,12 @@ ROLE_CHANGE_REFUSED = _declare(
 
 # Audit and operation
 AUDIT_EXPORTED = _declare(
-    "AUDIT_EXPORTED", NOTICE, "Audit events were exported.", "format", "filters"
+    "AUDIT_EXPORTED",
+    NOTICE,
+    "Audit events were exported.",
+    "format",
+    "filters",
+    personal=("filters",),
 )
 KEYS_ROTATED = _declare("KEYS_ROTATED", NOTICE, "Stored secrets were re-encrypted.", "count")
 ORGANIZATION_CREATED = _declare(

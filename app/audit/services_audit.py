@@ -48,7 +48,7 @@ def record(
     actor: Actor,
     **details: Any,
 ) -> IAMAuthLog:
-    """Record `event` in the current transaction.
+    """Record `event` in the current transaction; a refusal that keeps evidence keeps what failed.
 
     `resource` is a model row (its table and id are kept) or a `(type, id)` pair.
     Raises ValueError for an event or a metadata key that is not in the catalogue.
@@ -81,8 +81,9 @@ def record(
     kept = _kept(event, values)
     insert_past(_INSERT, as_columns(kept))
     row = IAMAuthLog(**kept)
-    # Encrypted anew: a key that was made in the work goes with it.
-    keep_evidence(lambda: IAMAuthLog(**_kept(event, values)), then=wake)
+    if status != SUCCESS:  # what succeeded in work that is undone did not happen
+        # Encrypted anew: a key that was made in the work goes with it.
+        keep_evidence(lambda: IAMAuthLog(**_kept(event, values)), then=wake)
     after_commit(wake)
     observers.show(row)
     return row

@@ -28,12 +28,15 @@ def open_database() -> Iterator[verifier.Source]:
         with verifier.open_sqlite(str(Path(str(url.database)).resolve())) as source:
             yield source
         return
-    with closing(engine().raw_connection()) as connection:
-        if engine().dialect.name == "sqlite":
-            yield verifier.SqlSource(connection.cursor().execute)
-            return
-        with verifier.read_mysql(connection) as source:
-            yield source
+    try:
+        with closing(engine().raw_connection()) as connection:
+            if engine().dialect.name == "sqlite":
+                yield verifier.SqlSource(connection.cursor().execute)
+                return
+            with verifier.read_mysql(connection) as source:
+                yield source
+    except engine().dialect.loaded_dbapi.Error as error:
+        raise verifier.SourceError(f"the database cannot be read: {error}") from error
 
 
 def verify(

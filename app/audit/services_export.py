@@ -65,14 +65,15 @@ def begin(
     """Record an export and return it, ready to be read once the record is committed.
 
     `shown` hides from the reader what they may not see of an event. `typed` are the
-    conditions as the reader gave them. Events that come later than the record are not part
-    of it. Raises BadRequest for an unknown format.
+    conditions as the reader gave them; of the actor they name, the id is kept. Events that
+    come later than the record are not part of it. Raises BadRequest for an unknown format.
     """
     chosen = FORMATS.get(format_)
     if chosen is None:
         known = ", ".join(FORMATS)
         raise BadRequest(_("Choose one of these formats: %(known)s", known=known), field="format")
-    row = record(AUDIT_EXPORTED, actor=actor, format=format_, filters=typed)
+    named = {"actor": str(conditions.actor)} if conditions.actor else {}
+    row = record(AUDIT_EXPORTED, actor=actor, format=format_, filters=typed | named)
     name = f"audit-{row.occurred_at:%Y%m%dT%H%M%SZ}.{format_}"
     return Export(name, chosen.mimetype, _text(conditions, chosen, row.id, actor.tenant_id, shown))
 

@@ -22,6 +22,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote, urlsplit
@@ -324,6 +325,7 @@ def _split(size: int) -> int:
 
 _DASH = "\u2014 "
 _ED25519 = b"\x01"
+_MOST_DIGITS = 19
 PRUNE_HEADER = "iam-audit-prune/1"
 
 
@@ -381,6 +383,21 @@ def read_verifier_key(text: str) -> tuple[str, bytes]:
     if key_id(name, data[1:]).hex() != identity:
         raise NoteError("the verifier key does not fit its own id")
     return name, data[1:]
+
+
+def stored_key(name: str, public: bytes) -> str | None:
+    """Return the verifier key of a stored row; None where its name or its bytes make none."""
+    try:
+        text = verifier_key(name, public)
+        read_verifier_key(text)
+    except _UNUSABLE:
+        return None
+    return text
+
+
+def _keys_for(tenant_id: UUID, vkeys: Iterable[str]) -> list[str]:
+    """Return those of the keys that are of one tenant's trail. Raises NoteError."""
+    return [key for key in vkeys if _tenant_of(read_verifier_key(key)[0]) == tenant_id]
 
 
 def read_keys(text: str) -> list[str]:
@@ -499,7 +516,9 @@ def _check_name(name: str) -> None:
 
 
 def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or str(int(text)) != text:
+    if len(text) > _MOST_DIGITS or not (text.isascii() and text.isdecimal()):
+        raise NoteError("not a number")
+    if str(int(text)) != text:
         raise NoteError("not a number")
     return int(text)
 
@@ -534,16 +553,33 @@ def _unb64(text: str) -> bytes:
 
 
 def read_notes(text: str) -> list[str]:
-    """Return the notes of an anchor: notes with empty lines between, or lines of `{"note": …}`."""
-    notes = []
-    for line in text.splitlines():
-        start = line.find('{"note":')
-        if start >= 0:
-            notes.append(str(json.JSONDecoder().raw_decode(line, start)[0]["note"]))
-    if notes:
-        return notes
-    parts = [part.strip("\n") for part in text.split("\n\n") if part.strip("\n")]
-    return [f"{body}\n\n{signed}\n" for body, signed in zip(parts[::2], parts[1::2], strict=False)]
+    """Return the notes of an anchor: notes with empty lines between, and lines of `{"note": …}`.
+
+    A part that no signature follows, such as a note that was cut off, is passed over.
+    """
+    notes, plain = [], []
+    for line in text.split("\n"):
+        note = _note_in(line)
+        plain.append(line if note is None else "")
+        if note is not None:
+            notes.append(note)
+    parts = [part for part in (text.strip("\n") for text in "\n".join(plain).split("\n\n")) if part]
+    notes += [
+        f"{body}\n\n{signed}\n"
+        for body, signed in pairwise(parts)
+        if signed.startswith(_DASH) and not body.startswith(_DASH)
+    ]
+    return notes
+
+
+def _note_in(line: str) -> str | None:
+    start = line.find('{"note":')
+    if start < 0:
+        return None
+    try:
+        return str(json.JSONDecoder().raw_decode(line, start)[0]["note"])
+    except ValueError:
+        return None
 
 
 # ---------------------------------------------------------------- what is read
@@ -636,6 +672,7 @@ _CHECKPOINTS = (
     "SELECT id, size, root, chain, note FROM iam_audit_checkpoint "  # noqa: S608 - a constant
     f"WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT {_PAGE}"
 )
+_KEYS = "SELECT name, public_key FROM iam_audit_key WHERE tenant_id = ?"
 _PRUNES = (
     "SELECT from_seq, until_seq, note FROM iam_audit_prune WHERE tenant_id = ? ORDER BY until_seq"
 )
@@ -664,16 +701,16 @@ class SqlSource:
     def trails(self, wanted: Sequence[UUID] = ()) -> Iterator[Trail]:
         """Yield each trail, read as it is walked."""
         for tenant_id in wanted or self.tenants():
-            key = (tenant_id.bytes,)
-            heads = self._run("SELECT size FROM iam_audit_head WHERE tenant_id = ?", key)
-            keys = self._run("SELECT name, public_key FROM iam_audit_key WHERE tenant_id = ?", key)
+            given = (tenant_id.bytes,)
+            heads = self._run("SELECT size FROM iam_audit_head WHERE tenant_id = ?", given)
+            keys = self._run(_KEYS, given)
             yield Trail(
                 tenant_id,
                 next((_whole(row[0]) for row in heads), None),
-                [verifier_key(_text(name), _raw(public)) for name, public in keys],
+                [key for row in keys if (key := stored_key(_text(row[0]), _raw(row[1])))],
                 (
                     StoredPrune(_whole(row[0]), _whole(row[1]), _text(row[2]))
-                    for row in self._run(_PRUNES, key)
+                    for row in self._run(_PRUNES, given)
                 ),
                 self._checkpoints(tenant_id),
                 self._sealed(tenant_id),
@@ -792,13 +829,15 @@ class _Texts(dict[Any, bytes]):
     """What stands in the encoding for each text of one kind; short ones met lately are kept."""
 
     def __init__(self, kind: str, content: Callable[[str], bytes | None]) -> None:
-        super().__init__({None: _NULL})
+        super().__init__()
         self._kind, self._content = kind, content
 
-    def __missing__(self, text: str) -> bytes:
-        content = self._content(text)
+    def __missing__(self, text: str | None) -> bytes:
+        content = None if text is None else self._content(text)
         part = _NULL if content is None else part_of(self._kind, content)
-        if len(text) <= _SHORT and len(self) <= _MOST_KEPT:
+        if text is None or len(text) <= _SHORT:
+            if len(self) >= _MOST_KEPT:
+                self.clear()
             self[text] = part
         return part
 
@@ -950,19 +989,26 @@ def _run_sqlite(
 
 @contextmanager
 def read_mysql(connection: Any) -> Iterator[SqlSource]:
-    """Read a MySQL database by an open connection of its own, in one snapshot."""
-    with closing(connection.cursor()) as cursor:
-        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    """Read a MySQL database by an open connection of its own, in one snapshot.
 
-        def run(sql: str, values: tuple[Any, ...]) -> Iterable[Sequence[Any]]:
-            cursor.execute(sql.replace("?", "%s"), values)
-            rows: list[Sequence[Any]] = list(cursor.fetchall())
-            return rows
+    Raises SourceError, also while it is read.
+    """
+    broken = connection.Error  # asked for while there is a connection: PEP 249 has it there
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 
-        _expect_tables(run(_TABLES_OF_MYSQL, ()))
-        yield SqlSource(run)
-    connection.rollback()
+            def run(sql: str, values: tuple[Any, ...]) -> Iterable[Sequence[Any]]:
+                cursor.execute(sql.replace("?", "%s"), values)
+                rows: list[Sequence[Any]] = list(cursor.fetchall())
+                return rows
+
+            _expect_tables(run(_TABLES_OF_MYSQL, ()))
+            yield SqlSource(run)
+        connection.rollback()
+    except broken as error:
+        raise SourceError(f"the database cannot be read: {error}") from error
 
 
 # ---------------------------------------------------------------- the bundle
@@ -1106,7 +1152,7 @@ class BundleSource:
 MINUTES_UNSEALED = timedelta(minutes=10)
 _SKEW = 60_000_000
 _LATE = 3_600_000_000
-_MOST_FINDINGS = 1000
+_MOST_FINDINGS, _MOST_TORN = 1000, 64
 _LAST_TIME = (1 << 63) - 1
 _TENANT, _RECORDED = FIELDS.index("tenant_id"), FIELDS.index("recorded_at")
 CODES: dict[str, str] = {
@@ -1240,10 +1286,6 @@ def _tenant_of(origin: str) -> UUID | None:
         return UUID(origin.rpartition("/")[2])
     except ValueError:
         return None
-
-
-def _keys_for(tenant_id: UUID, vkeys: Sequence[str]) -> list[str]:
-    return [key for key in vkeys if _tenant_of(read_verifier_key(key)[0]) == tenant_id]
 
 
 class _Check:
@@ -1406,7 +1448,8 @@ class _Check:
                 self._altered(seal)
             elif not self.usual[0] <= parts[_RECORDED] <= self.usual[1]:
                 self._check_date(seal, parts)
-        if self.linked and next_link(self.link, seq, leaf) != chain:
+        fits = not self.linked or next_link(self.link, seq, leaf) == chain
+        if not fits and len(self.torn) < _MOST_TORN:
             self.torn.append(_Torn(seq, seal.id, self.link, leaf, chain))
         self.link, self.linked = chain, True
         if self.whole:
@@ -1515,7 +1558,7 @@ class _Check:
 
     def _explain_torn(self) -> None:
         """Tell a changed order from a changed seal, and both from a mere neighbour of them."""
-        rows = self.torn[:64]
+        rows = self.torn
         chains = {row.chain for row in rows}
         for row in rows:
             befores = {row.before, *chains}
@@ -1593,7 +1636,8 @@ def check_growth(proof: Mapping[str, Any], *, vkeys: Sequence[str]) -> None:
         raise NoteError("the newer checkpoint does not begin with the older")
 
 
-def _signed_checkpoint(note: str, vkeys: Sequence[str]) -> Checkpoint:
+def _signed_checkpoint(note: str, vkeys: Iterable[str]) -> Checkpoint:
+    """Return what a checkpoint states that a key of its origin signed. Raises NoteError."""
     stated = read_checkpoint(note)
     check_note(note, [key for key in vkeys if read_verifier_key(key)[0] == stated.origin])
     return stated
@@ -1618,7 +1662,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         keys = asked.key + (read_keys(_file(asked.keys)) if asked.keys else [])
         if (proof := _proof(asked.source)) is not None:
             found = check_proof(proof, vkeys=keys)
-            sys.stdout.write(f"proven: event {proof['event']} is one of {found.size}\n")
+            # The event's id is not bound to the leaf: only what is shown may be said.
+            leaf = _digest(proof["leaf"]).hex()
+            sys.stdout.write(
+                f"proven: number {int(proof['index'])} with the leaf {leaf} "
+                f"is one of {found.size}\n"
+            )
             return 0
         anchors = [note for path in asked.anchor for note in read_notes(_file(path))]
         with open_source(asked.source) as source:

@@ -17,6 +17,9 @@ ADMIN_ACCESS = "admin:access"
 SUPER_ADMIN, TENANT_ADMIN = "super_admin", "tenant_admin"
 ADMINISTRATORS = frozenset({SUPER_ADMIN, TENANT_ADMIN})
 """Roles of which a tenant always keeps one active holder."""
+NEVER_INSIDE = frozenset({"access:enter", "tenant:create", "tenant:update", "tenant:suspend"})
+"""Never used in an access context: it opens no further one, and manages no tenants. A tenant's
+administrator holds them all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class SystemRole:
 
 PERMISSIONS: tuple[Permission, ...] = (
     Permission(ADMIN_ACCESS, "Open the administration pages"),
-    Permission("tenant:read", "See the tenant and its name, type and status"),
+    Permission("tenant:read", "See the tenant, and the tenants below it"),
     Permission("tenant:update", "Change the tenant, and the tenants below it"),
     Permission("tenant:create", "Create tenants below this one"),
     Permission("tenant:suspend", "Suspend and reactivate tenants below this one"),

@@ -41,7 +41,8 @@ class Grants:
 
     `permissions` maps a name to the scopes it is held in. `organization_permissions`
     holds what was given for one organization only: such a right is never added
-    up with another organization's.
+    up with another organization's. `unused` are permissions that an administrator of
+    the platform does not use in a tenant, and need not hold to deal with who holds them.
     """
 
     roles: frozenset[str] = frozenset()
@@ -52,6 +53,7 @@ class Grants:
     organization_permissions: Mapping[UUID, frozenset[str]] = field(
         default_factory=lambda: _NOWHERE
     )
+    unused: frozenset[str] = frozenset()
 
     def has_role(self, name: str) -> bool:
         """Return whether the role is held, directly or through a child of it."""
@@ -125,7 +127,7 @@ class Grants:
             return True
         if right.scope == GLOBAL:
             return False
-        if TENANT in scopes:
+        if TENANT in scopes or right.permission in self.unused:
             return True
         if right.scope == TENANT:
             return False

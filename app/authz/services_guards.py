@@ -264,6 +264,16 @@ def hold_administrators() -> bool:
     return bool(permanent or temporary)
 
 
+def administration() -> tuple[bool, bool]:
+    """Return whether the tenant in scope is administered for good, and whether at all.
+
+    For a change of what roles inherit: compared before and after it, less than before is a
+    refusal. The caller holds the tenant's row.
+    """
+    permanent, temporary = _administrators()
+    return bool(permanent), bool(permanent or temporary)
+
+
 def administrator_roles(tree: Tree) -> set[UUID]:
     """Return the administrator roles and whatever inherits from them."""
     return {

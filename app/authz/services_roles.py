@@ -21,7 +21,7 @@ from ..core.actor import Actor
 from ..core.db import session
 from ..core.errors import InvalidInput, NotFound
 from ..core.i18n import N_
-from .errors import RoleCycle, RoleInUse, RoleNameTaken
+from .errors import LastAdministrator, RoleCycle, RoleInUse, RoleNameTaken
 from .grants import Grants, Right
 from .hierarchy import (
     MAX_DEPTH,
@@ -37,12 +37,14 @@ from .models import SCOPES, IAMPermission, IAMRole, IAMRolePermission, IAMUserRo
 from .neighbours import account
 from .services_grants import role_permissions, role_tree
 from .services_guards import (
+    administration,
     bump_tenant,
     guard_editable,
     guard_names,
     guard_rights,
     guard_super_admin,
     holds_names,
+    refuse,
     require,
 )
 
@@ -194,7 +196,11 @@ def update_role(
     actor_grants: Grants | None,
     actor: Actor,
 ) -> IAMRole:
-    """Change a role. Raises Forbidden, RoleCycle, RoleNameTaken, SystemRoleFixed."""
+    """Change a role.
+
+    Raises Forbidden, RoleCycle, RoleNameTaken, SystemRoleFixed, LastAdministrator where its
+    members administered the tenant through the parent that it had.
+    """
     require("role:update", role=role.name, actor_grants=actor_grants, actor=actor)
     guard_editable(role, actor_grants=actor_grants, actor=actor)
     _check_values(name, mfa_policy)
@@ -206,10 +212,18 @@ def update_role(
         guard_names([name], role=name, actor_grants=actor_grants, actor=actor)
     _guard_whole(tree, role, actor_grants=actor_grants, actor=actor)
     _guard_parent(tree, role.id, parent_id, role=name, actor_grants=actor_grants, actor=actor)
-    before = _described(role)
+    before, administered = _described(role), administration()
     role.name, role.description = name, description
     role.parent_id, role.mfa_policy = parent_id, mfa_policy
     _flush_name()
+    if administration() < administered:
+        refuse(
+            LastAdministrator(field="parent_id"),
+            reason="last administrator",
+            role=name,
+            resource=role,
+            actor=actor,
+        )
     changes = changes_of(before, _described(role))
     record(events.ROLE_UPDATED, resource=role, changes=changes, actor=actor, role=name)
     return role
@@ -263,7 +277,7 @@ def delete_role(role: IAMRole, *, actor_grants: Grants | None, actor: Actor) -> 
 
 def _check_values(name: str, mfa_policy: str | None) -> None:
     if not _NAME.fullmatch(name):
-        text = "3 to 64 small letters, digits and underscores, beginning with a letter"
+        text = N_("3 to 64 small letters, digits and underscores, a letter first.")
         raise InvalidInput(text, field="name")
     if mfa_policy is not None and mfa_policy not in MFA_POLICIES:
         raise InvalidInput(field="mfa_policy")

@@ -13,8 +13,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts. `kind` is anonymous, user or system; ids are None where unknown.
+    """Who acts. `kind` is anonymous, user, system, platform or foreign; ids: None where unknown.
 
+    A `platform` actor is an administrator of the platform inside another tenant (an access
+    context), a `foreign` one is somebody of another tenant as a tenant's trail names them.
     `generation` is the one of the device cookie that the browser presented.
     """
 
@@ -32,6 +34,11 @@ class Actor:
     def acting_as(self, **changes: Any) -> Actor:
         """Return a copy with `changes` applied (a user recognised in mid-request, say)."""
         return replace(self, **changes)
+
+    def seen_in(self, tenant_id: UUID) -> Actor:
+        """Return the actor as the trail of a tenant names them: another's user is foreign."""
+        foreign = self.kind == "user" and self.tenant_id != tenant_id
+        return replace(self, tenant_id=tenant_id, kind="foreign" if foreign else self.kind)
 
 
 def system_actor(tenant_id: UUID, label: str = "system") -> Actor:

@@ -18,6 +18,7 @@ from sqlalchemy import select, update
 
 from ..audit.events import CRITICAL
 from ..audit.models import IAMAuthLog
+from ..audit.services_audit import SUCCESS
 from ..core import clock
 from ..core.db import after_commit, end_read, keep_evidence, session
 from ..core.scoping import unscoped
@@ -53,7 +54,8 @@ def note(event: IAMAuthLog) -> None:
         "next_attempt_at": event.occurred_at,
     }
     session().add(IAMOutbox(**values))
-    keep_evidence(lambda: IAMOutbox(**values), then=schedule_drain)
+    if event.status != SUCCESS:
+        keep_evidence(lambda: IAMOutbox(**values), then=schedule_drain)
     after_commit(schedule_drain)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import ScalarSelect, Table, bindparam, func, select, update
 from ua_parser import parse
 
 from ..audit import events
-from ..audit.services_audit import record
+from ..audit.services_audit import DENIED, record
 from ..core import clock, rng
 from ..core.actor import Actor
 from ..core.crypto import keyring, token_digest
@@ -184,7 +184,7 @@ def hold_trust(device: Known, actor: Actor) -> bool:
 def distrust_copied(device_id: UUID, *, actor: Actor) -> None:
     """Take away what a device had: an older generation of its cookie came back."""
     _set([IAMDevice.id == device_id], known=False, trusted_until=None)
-    record(events.DEVICE_COOKIE_REUSED, resource=("device", device_id), actor=actor)
+    record(events.DEVICE_COOKIE_REUSED, resource=("device", device_id), status=DENIED, actor=actor)
 
 
 def trust(device_id: UUID, *, days: int, actor: Actor) -> None:

@@ -161,10 +161,12 @@ def has_proved(host: str) -> bool:
 
 def release(row: IAMDomain, *, actor: Actor) -> None:
     """Give a domain up: another tenant may prove it from now on."""
-    _drop_host(row.name, actor)
-    record(events.DOMAIN_RELEASED, resource=row, actor=actor, name=row.name)
+    name, proved = row.name, row.verified_name is not None
+    record(events.DOMAIN_RELEASED, resource=row, actor=actor, name=name)
     session().delete(row)
     session().flush()
+    if proved:
+        _drop_host(name, actor)
 
 
 def check_due() -> Round:
@@ -270,6 +272,8 @@ def _drop_host(domain: str, actor: Actor) -> None:
     # Links in messages must not go on leading to a name that is somebody else's by now.
     tenant = session().scalar(select(IAMTenant).where(IAMTenant.id == current_tenant_id()))
     if tenant is None or tenant.host is None or not _lies_within(tenant.host, domain):
+        return
+    if has_proved(tenant.host):  # by another domain, above or below this one
         return
     before, tenant.host = tenant.host, None
     changes = {"host": [before, None]}

@@ -121,7 +121,7 @@ def create_tenant(
                 )
         except IntegrityError:
             raise SlugTaken(field="slug") from None
-        _record_created(tenant, actor.acting_as(tenant_id=tenant.id))
+        _record_created(tenant, actor.seen_in(tenant.id))
     return tenant
 
 

@@ -63,7 +63,7 @@ UNSCOPED_BY_MODULE = {
     },
     "audit.sealing.alarms": {
         "_by_tenant": "a check covers every tenant",
-        "raise_alarm": "by the tenant's id, a parameter",
+        "_told_lately": "by the tenant's id, a parameter",
     },
     "audit.sealing.head": {
         "_check": "by the tenant's id, a parameter",

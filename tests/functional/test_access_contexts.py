@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from app.auth.access import services_access_ends
 from app.auth.accounts.admin_pages import section
 from app.auth.models import IAMAccessContext, IAMAuthSession, IAMTenant, IAMUserAccount
+from app.auth.sessions import services_sessions
 from app.auth.settings import AuthSettings
 from app.authz import services_rbac
 from app.core import clock
@@ -234,6 +235,54 @@ def test_at_490_rights_inside_are_those_of_a_tenants_administrator(
         assert session().get(IAMUserAccount, local.id).status == "active"
 
 
+def test_k5_a_tenants_only_administrator_is_helped_from_inside(
+    client, root, make_user, other_tenant, audit_rows
+):
+    """An administrator holds rights that nobody uses inside; these shield nobody."""
+    boss = make_user("boss", roles=["tenant_admin"], mfa="totp", tenant_id=other_tenant)
+    enter(client, other_tenant)
+    page = f"/admin/users/{boss.id}"
+    assert f"{page}/reset-factors" in client.get(page).text
+    reason = {"reason": "lost the phone, called in"}
+    assert post(client, f"{page}/reset-factors", reason).status_code == 303
+    assert audit_rows("USER_FACTORS_RESET")[-1].resource_id == boss.id
+    assert 'value="tenant_admin"' in client.get("/admin/invitations/new").text
+    form = {"email": "deputy@example.com", "name": "", "language": "", "parent_id": ""}
+    answer = post(client, "/admin/invitations/new", {**form, "roles": ["tenant_admin"]})
+    assert answer.status_code == 303
+    page = f"/admin/users/{make_user('olga', tenant_id=other_tenant).id}"
+    offered = re.search(r'value="([^"]+)"[^>]*>\s*tenant_admin', client.get(page).text)
+    assert offered
+    given = {"role": offered[1], "scope": "tenant", "organization_id": "", "expires_at": ""}
+    assert post(client, f"{page}/roles", given, page=page).status_code == 303
+    assert audit_rows("ROLE_ASSIGNED")[-1].details["role"] == "tenant_admin"
+
+
+def test_at_490_what_is_never_used_inside_stays_unused(client, root, make_user, other_tenant):
+    enter(client, other_tenant)
+    assert client.get(f"/admin/tenants/{other_tenant}/new").status_code == 403
+    assert client.get(f"/admin/tenants/{other_tenant}/edit").status_code == 403
+    local = make_user("local", roles=["super_admin"], mfa="totp", tenant_id=other_tenant)
+    page = f"/admin/users/{local.id}"
+    answer = post(client, f"{page}/reset-factors", {"reason": "x"}, page="/admin/users/new")
+    assert answer.status_code == 403
+    wide = make_user("wide", tenant_id=other_tenant)
+    actor = system_actor(other_tenant, "tests")
+    with tenant_scope(other_tenant), transaction():
+        role = services_rbac.create_role(
+            "maker", permissions={"tenant:create": "global"}, actor_grants=None, actor=actor
+        )
+        services_rbac.assign_role(
+            session().get(IAMUserAccount, wide.id), role, scope="global",
+            actor_grants=None, actor=actor,
+        )  # fmt: skip
+    session().rollback()
+    answer = post(
+        client, f"/admin/users/{wide.id}/reset-factors", {"reason": "x"}, page="/admin/users/new"
+    )
+    assert answer.status_code == 403
+
+
 def test_at_490_what_the_person_lacks_at_home_they_lack_inside(
     client, root, tenant, other_tenant, make_user
 ):
@@ -373,6 +422,35 @@ def test_k5_signing_out_ends_the_context(client, root, other_tenant, audit_rows)
     post(client, "/auth/logout", page="/account")
     assert context_of(other_tenant).end_reason == "signed_out"
     assert len(audit_rows("ACCESS_CONTEXT_ENDED")) == 2
+
+
+def test_k5_sessions_that_end_together_end_their_contexts(
+    app, client, root, tenant, other_tenant, audit_rows
+):
+    enter(client, other_tenant)
+    inside = context_of(other_tenant)
+    actor = system_actor(tenant, "tests")
+    with tenant_scope(tenant), transaction():
+        services_sessions.revoke_all(root.id, "x", except_id=inside.session_id, actor=actor)
+    assert context_of(other_tenant).ended_at is None
+    pending = {"username": root.username, "password": root.password}
+    assert post(app.test_client(), "/auth/login", pending).status_code == 303
+    with tenant_scope(tenant), transaction():
+        services_sessions.revoke_all(root.id, "x", except_id=inside.session_id, actor=actor)
+    assert context_of(other_tenant).ended_at is None
+    with tenant_scope(tenant), transaction():
+        services_sessions.revoke_all(root.id, "x", actor=actor)
+    assert context_of(other_tenant).end_reason == "signed_out"
+    assert {row.tenant_id for row in audit_rows("ACCESS_CONTEXT_ENDED")} == {tenant, other_tenant}
+
+
+def test_k5_the_contexts_of_a_device_end_with_its_sessions(client, root, tenant, other_tenant):
+    enter(client, other_tenant)
+    row = context_of(other_tenant)
+    with tenant_scope(tenant), transaction():
+        held = session().get(IAMAuthSession, row.session_id)
+        services_sessions.revoke_device(held.device_id, actor=system_actor(tenant, "tests"))
+    assert context_of(other_tenant).end_reason == "signed_out"
 
 
 def test_k5_the_worker_ends_what_nobody_came_back_to(client, root, other_tenant):

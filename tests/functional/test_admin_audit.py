@@ -17,9 +17,10 @@ from app.audit.models import IAMAuthLog
 from app.audit.services_audit import record
 from app.core import clock
 from app.core.actor import Actor
-from app.core.db import session, transaction
+from app.core.db import engine, session, transaction
 from app.core.ids import new_id
 from app.core.scoping import tenant_scope
+from tests.support.trails import EVENTS, event_row
 
 LOGS = "/admin/audit/logs"
 
@@ -307,6 +308,27 @@ def test_m4_an_export_holds_what_the_filter_shows(client, auditor, happen, audit
     [told] = audit_rows("AUDIT_EXPORTED")
     assert told.details == {"format": format_, "filters": {"action": "USER_DELETED"}}
     assert told.actor_id == auditor.id
+
+
+def test_m4_details_that_are_no_object_are_none(client, auditor, tenant):
+    """A row put there by other means may hold JSON of any kind."""
+    row = event_row(tenant, 0, metadata="x", changes=[1], id=new_id(), occurred_at=clock.now())
+    session().rollback()
+    with engine().begin() as connection:
+        connection.execute(EVENTS.insert(), row)
+    assert str(row["id"]) in client.get(LOGS).text
+    for address in (LOGS, f"{LOGS}/{row['id']}", f"{LOGS}/export?format=json"):
+        assert client.get(address).status_code == 200
+
+
+def test_m6_what_was_typed_for_an_export_is_not_kept_in_clear(client, auditor, audit_rows):
+    query = "format=json&actor=maria&ip=192.0.2.9&q=about%20maria"
+    assert client.get(f"{LOGS}/export?{query}").status_code == 200
+    [told] = audit_rows("AUDIT_EXPORTED")
+    filters = {"actor": str(auditor.id), "ip": "192.0.2.9", "q": "about maria"}
+    assert told.details == {"format": "json", "filters": filters}
+    assert told.details_clear == {"format": "json"}
+    assert told.subject_id == auditor.id
 
 
 def test_m4_an_unknown_format_is_refused_and_nothing_is_recorded(client, auditor, audit_rows):

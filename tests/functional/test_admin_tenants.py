@@ -14,9 +14,11 @@ from flask.testing import FlaskClient
 
 from app.auth.models import IAMAuthSession, IAMInvitation
 from app.auth.settings import AuthSettings
+from app.auth.tenants import services_tenant_admin as admin
 from app.auth.tenants import services_tenants_below as below
+from app.authz.grants import Grants
 from app.core import clock
-from app.core.actor import system_actor
+from app.core.actor import Actor, system_actor
 from app.core.db import engine, session, transaction
 from app.core.ids import new_id
 from app.core.scoping import tenant_scope, unscoped
@@ -464,6 +466,98 @@ def test_k5_only_a_tenant_without_people_gets_a_first_administrator(
     )
     assert refused.status_code == 409
     assert [item.email for item in invitations(made)] == ["boss@acme.example"]
+
+
+def test_k5_a_newer_first_administrator_replaces_the_older_whatever_the_address(
+    ada: FlaskClient, tenant: uuid.UUID, audit_rows: Callable[..., Any]
+) -> None:
+    made = make(ada, tenant, admin_email="wrong@acme.example")
+    there = f"/admin/tenants/{made}"
+    data = {"admin_email": "boss@acme.example"}
+    assert "A newer invitation replaces the older one." in ada.get(there).text
+    assert post(ada, f"{there}/invite", data, page=there).status_code == 303
+    still_open = [item.email for item in invitations(made) if item.revoked_at is None]
+    assert still_open == ["boss@acme.example"]
+    (revoked,) = audit_rows("INVITATION_REVOKED")
+    assert (revoked.tenant_id, revoked.details["reason"]) == (made, "replaced")
+
+
+def test_at_422_a_first_administrator_who_got_too_much_mail_is_said_beside_the_form(
+    ada: FlaskClient, tenant: uuid.UUID
+) -> None:
+    made = make(ada, tenant, slug="globex")
+    there = f"/admin/tenants/{made}"
+    data = {"admin_email": "boss@acme.example"}
+    for _time in range(50):
+        answer = post(ada, f"{there}/invite", data, page=there)
+        if answer.status_code != 303:
+            break
+    assert answer.status_code == 429
+    assert "First administrator" in answer.text
+    answer = post(ada, f"/admin/tenants/{tenant}/new", NEW | data)
+    assert (answer.status_code, find_by_slug("acme")) == (429, None)
+    assert 'value="Acme GmbH"' in answer.text
+
+
+def test_k4_the_service_makes_a_tenant_only_below_the_acting_persons_own(
+    ada: FlaskClient, tenant: uuid.UUID, other_tenant: uuid.UUID
+) -> None:
+    partner = make(ada, tenant, slug="works", type="partner")
+    new = admin.NewTenant("globex", "Globex", "client")
+    rights = Grants(permissions={"tenant:create": frozenset({"tenant"})})
+    by = Actor("user", partner, new_id())
+    for above in (tenant, other_tenant, None):
+        with tenant_scope(partner), pytest.raises(below.NotFound), transaction():
+            admin.create(new, parent_id=above, actor_grants=rights, actor=by)
+    assert find_by_slug("globex") is None
+
+
+def test_k4_a_tenants_trail_names_who_acts_from_above_as_foreign(
+    ada: FlaskClient, tenant: uuid.UUID, audit_rows: Callable[..., Any]
+) -> None:
+    made = make(ada, tenant)
+    form = {"name": "Acme AG", "host": ""}
+    assert post(ada, f"/admin/tenants/{made}/edit", form).status_code == 303
+    for event in ("TENANT_CREATED", "TENANT_UPDATED"):
+        kinds = {row.tenant_id: row.actor_type for row in audit_rows(event)}
+        assert (kinds[made], kinds[tenant]) == ("foreign", "user"), event
+
+
+def test_at_425_a_tenants_name_is_cleaned_as_others_are(
+    ada: FlaskClient, tenant: uuid.UUID
+) -> None:
+    made = make(ada, tenant, name="Ac\u200bme\u202e")
+    assert stored(made).name == "Acme"
+    for name in ("See https://evil.example", "\u200b"):
+        answer = post(ada, f"/admin/tenants/{made}/edit", {"name": name, "host": ""})
+        assert (answer.status_code, stored(made).name) == (422, "Acme")
+
+
+def test_at_090_a_host_stays_while_its_domain_is_proved(
+    ada: FlaskClient, tenant: uuid.UUID
+) -> None:
+    made = make(ada, tenant, host="login.acme.example")  # acme.example is proved
+    actor = system_actor(made, "tests")
+
+    def release(name: str) -> None:
+        with tenant_scope(made), transaction():
+            query = sa.select(IAMDomain).where(IAMDomain.name == name)
+            services_domains.release(session().scalars(query).one(), actor=actor)
+
+    with tenant_scope(made), transaction():
+        services_domains.claim("login.acme.example", actor=actor)
+    release("login.acme.example")  # it only waited
+    assert stored(made).host == "login.acme.example"
+    prove(made, "login.acme.example")
+    release("acme.example")
+    assert stored(made).host == "login.acme.example"
+    release("login.acme.example")
+    assert stored(made).host is None
+    with tenant_scope(made), transaction():  # as the operator gives one, unproved
+        session().execute(sa.update(IAMTenant).values(host="id.acme.example"))
+        services_domains.claim("acme.example", actor=actor)
+    release("acme.example")
+    assert stored(made).host == "id.acme.example"
 
 
 # Command line

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,7 +31,15 @@ from app.core.scoping import tenant_scope
 from tests.support.collectors import SECRET, SyslogServer, WebhookServer
 from tests.support.loopback import Answer
 from tests.support.settings import changed
-from tests.support.trails import EVENTS, HEADS, administrator
+from tests.support.trails import (
+    CHECKPOINTS,
+    EVENTS,
+    HEADS,
+    KEYS,
+    START,
+    administrator,
+    event_row,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -180,6 +190,30 @@ def test_m3_what_is_found_is_recorded_once_where_it_was_found(
     assert set(found) == {("critical", "audit.not_verified")}
 
 
+@pytest.mark.parametrize("metadata", [{"findings": ["edited"]}, {"findings": 1}, "x"])
+def test_m3_an_alarm_that_somebody_put_there_silences_none(tenant, actor, metadata) -> None:
+    forged = {
+        "action": "AUDIT_TAMPERING_FOUND", "error": alarms.NOT_VERIFIED, "metadata": metadata,
+        "mac": bytes(32),
+    }  # fmt: skip
+    with engine().begin() as connection:
+        for event_id in (new_id(), *(UUID(int=(1 << 128) - 1 - number) for number in range(20))):
+            connection.execute(EVENTS.insert(), event_row(tenant, 0, **forged, id=event_id))
+    for _time in range(2):
+        alarms.raise_alarm(alarms.NOT_VERIFIED, ["edited"], actor=actor)
+    with engine().connect() as connection:
+        where = (EVENTS.c.action == "AUDIT_TAMPERING_FOUND") & (EVENTS.c.mac != bytes(32))
+        told = connection.scalars(sa.select(EVENTS.c.metadata).where(where)).all()
+    assert [row["findings"] for row in told] == [["edited"]]
+
+
+def test_m3_what_stands_is_told_again_after_a_day(tenant, actor) -> None:
+    for hours in (0, 23, 25, 26):
+        with clock.travel(timedelta(hours=hours)):
+            alarms.raise_alarm(alarms.NOT_VERIFIED, ["edited"], actor=actor)
+    assert alarms_of(tenant) == [["edited"]] * 2
+
+
 def test_m3_the_sealer_and_the_command_do_not_alarm_each_other(keys, run, tenant, actor) -> None:
     tamper(tenant, "3", action="LOGOUT")
     for _time in range(2):
@@ -260,6 +294,17 @@ def test_m3_a_key_that_was_rotated_leaves_the_trail_intact(keys, run, tenant, ac
     assert done.exit_code == 0, done.output
 
 
+def test_m3_a_key_that_does_not_open_stops_no_other_tenant(
+    keys, tenant, other_tenant, caplog
+) -> None:
+    with engine().begin() as connection:
+        broken = KEYS.update().where(KEYS.c.tenant_id == tenant).values(private_key="x")
+        connection.execute(broken)
+    with clock.travel(timedelta(days=1)):
+        assert services_checkpoints.sign_due() == 1
+    assert f"tenant {tenant} was not signed" in caplog.text
+
+
 # ------------------------------------------------------------------ alone
 
 
@@ -315,8 +360,12 @@ def test_m3_the_file_alone_checks_a_proof(keys, run, tmp_path, tenant, audit_row
     path.write_text(run("proof", str(event.id), "--since", str(newest_size(tenant))).output)
     done = alone(tmp_path, str(path), "--key", keys[tenant])
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"proven: event {event.id} is one of ")
     proof = json.loads(path.read_text())
+    leaf = base64.b64decode(proof["leaf"]).hex()
+    size = verifier.read_checkpoint(proof["checkpoint"]).size
+    # Not which event: its id is not bound to the leaf, anybody could write another there.
+    said = f"proven: number {proof['index']} with the leaf {leaf} is one of {size}\n"
+    assert done.stdout == said
     assert "consistency" in proof
     for wrong in (
         {"index": proof["index"] + 1},
@@ -419,6 +468,86 @@ def test_m3_a_place_that_was_away_gets_what_it_missed(app, keys, tenant, tmp_pat
             notes_of(app), key=[body["note"] for body in hook.bodies][1:].index
         )
     assert len(verifier.read_notes(file.read_text())) == 3
+
+
+def put_checkpoint(tenant: UUID, event_id: UUID, note: str) -> None:
+    row = {"size": 1, "root": bytes(32), "chain": bytes(32), "note": note, "signed_at": START}
+    with engine().begin() as connection:
+        connection.execute(CHECKPOINTS.insert(), {"id": event_id, "tenant_id": tenant, **row})
+
+
+def test_m3_a_checkpoint_of_the_future_does_not_end_anchoring(app, keys, tenant, tmp_path) -> None:
+    file = tmp_path / "anchors.txt"
+    last = UUID(bytes=b"\xff" * 16)
+    put_checkpoint(tenant, last, next(note for note in notes_of(app) if str(tenant) in note))
+    with changed(app, AuditSettings, AUDIT_ANCHOR_FILE=str(file)):
+        for noted in ({}, {"file": str(last)}):
+            with engine().begin() as connection:
+                connection.execute(HEADS.update().values(anchored=noted))
+            anchors.deliver_due()
+            act(tenant, 1)
+            seal(tenant)
+            anchors.deliver_due()
+            assert set(verifier.read_notes(file.read_text())) == set(notes_of(app)[:-1])
+            with engine().connect() as connection:
+                progress = connection.scalars(sa.select(HEADS.c.anchored)).all()
+            assert str(last) not in str(progress)  # else all of it is sent again at every turn
+
+
+def test_m3_what_is_no_checkpoint_of_ours_goes_nowhere_and_stops_none(
+    app, keys, tenant, other_tenant, caplog
+) -> None:
+    """A place may refuse it for ever: too long, unsigned, or signed for another tenant."""
+    true = notes_of(app)
+    theirs = next(note for note in true if str(other_tenant) in note)
+    ours = next(note for note in true if str(tenant) in note)
+    long = ours + "\u2014 nobody AAAAAAAA\n" * 250  # signatures of others are ignored
+    for note in (long, ours.partition("\n\n")[0] + "\n", theirs, ""):
+        put_checkpoint(tenant, new_id(), note)
+    with WebhookServer() as hook:
+        places = {"AUDIT_ANCHOR_URL": hook.address, "AUDIT_ANCHOR_SECRET": SECRET}
+        with changed(app, AuditSettings, **places):
+            anchors.deliver_due()
+            anchors.deliver_due()
+        assert sorted(body["note"] for body in hook.bodies) == sorted(true)
+    assert caplog.text.count(f"no checkpoint of tenant {tenant}") == 4  # and each once
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "iam_audit_checkpoint SET id = x'01' WHERE size = 1",
+        "iam_audit_checkpoint SET note = CAST(note AS BLOB) WHERE size = 1",
+        "iam_audit_key SET public_key = 'x' WHERE tenant_id = x'{tenant}'",
+    ],
+)
+def test_m3_a_row_that_nobody_can_read_stops_no_other(app, keys, tenant, tmp_path, change) -> None:
+    if engine().dialect.name != "sqlite":
+        pytest.skip("the columns have types of their own")
+    file = tmp_path / "anchors.txt"
+    wanted = notes_of(app)
+    put_checkpoint(tenant, UUID(int=1), "")
+    with administrator(engine()) as connection:
+        statement = f"UPDATE {change.format(tenant=tenant.hex)}"
+        assert connection.exec_driver_sql(statement).rowcount == 1
+    with changed(app, AuditSettings, AUDIT_ANCHOR_FILE=str(file)):
+        anchors.deliver_due()
+    assert sorted(verifier.read_notes(file.read_text())) == sorted(wanted)
+
+
+def test_m3_a_note_that_the_disk_took_in_part_is_not_taken_for_sent(tmp_path) -> None:
+    file = tmp_path / "anchors.txt"
+    item = anchors.Anchored(new_id(), f"{'a' * 40}\n1\nb\n\n\u2014 name AAAA\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        with pytest.raises(OSError, match="No space left"):
+            anchors._append(str(file), item)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert file.stat().st_size == 20
+    anchors._append(str(file), item)
+    assert verifier.read_notes(file.read_text()) == [item.note]
 
 
 def test_m3_an_anchor_finds_what_the_database_cannot_tell(app, keys, run, tenant, tmp_path) -> None:

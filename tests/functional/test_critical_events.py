@@ -11,14 +11,14 @@ from sqlalchemy import select
 
 from app import services_alerts
 from app.audit import events
-from app.audit.services_audit import record
+from app.audit.services_audit import DENIED, record
 from app.authz import services_roles
 from app.core import clock
 from app.core.actor import Actor, system_actor
-from app.core.db import session, transaction
+from app.core.db import Base, engine, session, transaction
 from app.core.errors import Conflict, InvalidInput, Misconfigured
 from app.core.scoping import tenant_scope, unscoped
-from app.notify import services_outbox
+from app.notify import critical, services_outbox
 from app.notify.models import NOTED, IAMOutbox
 from app.notify.settings import NotifySettings
 from app.risk import services_limits
@@ -50,7 +50,7 @@ def happen(event, tenant, **values):
 
 def refused(error, event, tenant) -> None:
     with suppress(error), tenant_scope(tenant), transaction():
-        record(event, actor=system_actor(tenant))
+        record(event, status=DENIED, actor=system_actor(tenant))
         raise error
 
 
@@ -154,6 +154,22 @@ def test_at_418_a_tenant_is_told_of_its_own_events_only(tenant, other_tenant) ->
     happen(events.ROLE_DELETED, other_tenant)
     assert mails("here@example.com") == []
     assert len(mails("there@example.com")) == 1
+
+
+def test_m5_a_tenant_that_cannot_be_told_keeps_no_other_from_it(
+    app, tenant, other_tenant, caplog
+) -> None:
+    with changed(app, NotifySettings, IAM_OUTBOX_MODE="worker", AUDIT_NOTIFY_EMAILS=(WATCH,)):
+        for home in (tenant, other_tenant):
+            happen(events.ROLE_DELETED, home)
+        first, _last = critical.tenants_waiting()
+        tenants = Base.metadata.tables["iam_tenant"]
+        with engine().begin() as connection:
+            broken = tenants.update().where(tenants.c.id == first)
+            connection.execute(broken.values(metadata="x"))
+        services_outbox.drain()
+    assert f"the critical events of tenant {first} were not told" in caplog.text
+    assert len(mails()) == 1
 
 
 def test_m5_where_nobody_watches_nothing_waits(tenant) -> None:

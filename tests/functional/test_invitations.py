@@ -422,6 +422,88 @@ def test_at_366_an_invitation_takes_nobody_out_of_another_organization(
     assert load(bea.id).parent_id == theirs
 
 
+@pytest.fixture
+def places(tenant, scoped):
+    """Return the ids of two organizations."""
+    actor = system_actor(tenant, "tests")
+    with transaction():
+        return tuple(
+            services_tenants.create_organization(
+                name, kind="client", actor_grants=None, actor=actor
+            ).id
+            for name in ("Mine", "Theirs")
+        )
+
+
+@pytest.mark.parametrize("home", ["Theirs", None])
+@pytest.mark.parametrize("given", ["client_admin", GivenRole("editor", "organization")])
+def test_at_110_rights_by_organization_are_for_the_one_invited_to(
+    places, invited, make_user, guest, sign_in, audit_rows, given, home
+):
+    """Else a guest of one organization administers the one that their account belongs to."""
+    mine, theirs = places
+    link = invited(roles=[given], parent_id=mine)
+    bea = make_user("bea", parent_id=theirs if home else None)
+    sign_in(guest, bea)
+    answer = post(guest, link)
+    assert answer.status_code == 409
+    assert "Your account does not belong to the organization" in answer.text
+    assert roles_of(account()) == set()
+    assert audit_rows("INVITATION_REFUSED")[-1].details["reason"] == "organization"
+
+
+def test_b3_rights_by_organization_are_given_to_somebody_who_belongs_there(
+    places, invited, make_user, guest, sign_in
+):
+    mine, theirs = places
+    sign_in(guest, make_user("bea", parent_id=mine))
+    bound = GivenRole("editor", "organization", theirs)  # one that it names, whatever one's own
+    assert post(guest, invited(roles=[bound])).status_code == 303
+    assert post(guest, invited(roles=["client_admin"], parent_id=mine)).status_code == 303
+    assert roles_of(account()) == {"client_admin", "editor"}
+
+
+def test_k3_an_invitation_to_an_organization_that_was_closed_is_dead(
+    places, tenant, invited, client, admin, guest, audit_rows
+):
+    mine, _theirs = places
+    link = invited(roles=["viewer"], parent_id=mine)
+    actor = system_actor(tenant, "tests")
+    with transaction():
+        row = services_tenants.get_organization(mine)
+        services_tenants.close_organization(row, actor_grants=None, actor=actor)
+    assert guest.get(link).status_code == 404
+    assert post(guest, link, NEW, page="/auth/login").status_code == 404
+    assert audit_rows("INVITATION_REFUSED")[-1].details["reason"] == "organization"
+    again = f"/admin/invitations/{session().scalar(select(IAMInvitation.id))}/resend"
+    assert post(client, again, page="/admin/invitations").status_code == 409
+    with pytest.raises(InvalidInput):
+        invited("cora@example.com", parent_id=mine)
+
+
+def test_k5_no_first_administrator_beside_the_tenants_own(
+    invited, make_user, guest, audit_rows, sign_in, app
+):
+    link = invited(roles=["tenant_admin"])
+    make_user("bea", email="bea.b@example.com", roles=["tenant_admin"])
+    refused = post(guest, link, {**NEW, "username": "eve"})
+    assert refused.status_code == 409
+    assert account() is None
+    assert audit_rows("INVITATION_REFUSED")[-1].details["reason"] == "administrator"
+    here = app.test_client()
+    sign_in(here, make_user("eve", email=BEA))
+    assert post(here, link).status_code == 409
+    cora = {**NEW, "username": "cora"}
+    assert post(guest, invited("c@example.com", roles=["viewer"]), cora).status_code == 303
+
+
+def test_n4_the_buttons_of_each_invitation_are_named_apart(client, admin, invited):
+    invited()
+    page = client.get("/admin/invitations").text
+    for label in ("Send again", "Take back"):
+        assert f'{label}<span class="iam-hidden"> {BEA}</span>' in page
+
+
 # ------------------------------------------------------------------ what is typed
 
 

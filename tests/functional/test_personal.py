@@ -255,7 +255,7 @@ def test_m6_many_first_events_at_once_make_one_key(app, tenant, happen) -> None:
 def test_m6_evidence_of_refused_work_outlives_the_key_that_went_with_it(tenant, scoped) -> None:
     actor = Actor("user", tenant, user_id=new_id(), ip=IP, user_agent=BROWSER)
     with suppress(NotAuthenticated), transaction():
-        record(events.MFA_FAILED, actor=actor)
+        record(events.MFA_FAILED, status="failure", actor=actor)
         raise NotAuthenticated
     (event,) = AuditLogQuery().all()
     assert event.ip == IP

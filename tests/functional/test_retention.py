@@ -21,12 +21,13 @@ from app.audit.services_retention import PruneRefused
 from app.audit.settings import AuditSettings
 from app.auth.models import IAMAuditCheckpoint, IAMAuditPrune, IAMAuditSeal
 from app.core import clock
-from app.core.db import session, transaction
+from app.core.db import engine, session, transaction
 from app.core.scoping import tenant_scope
 from app.tenancy.services_settings import override
 from tests.conftest import empty_database
 from tests.functional.test_personal import findings, seal_and_sign
 from tests.support.settings import changed
+from tests.support.trails import CHECKPOINTS, administrator
 
 DAYS = 2555
 YEAR = timedelta(days=365)
@@ -188,6 +189,27 @@ def test_m6_each_tenant_has_its_own_policy(app, lived, actor, tenant, other_tena
     assert left() == 0
     with tenant_scope(other_tenant):
         assert left() == 1
+
+
+def test_m6_a_trail_that_is_refused_does_not_end_the_retention_of_others(
+    app, lived, actor, tenant, other_tenant
+) -> None:
+    with tenant_scope(other_tenant), transaction():
+        record(events.LOGIN_FAILED, actor=actor.acting_as(tenant_id=other_tenant))
+    with clock.travel(-8 * YEAR):
+        lived(timedelta(), 3)
+        with tenant_scope(other_tenant):
+            seal_and_sign(other_tenant)
+    refused, other = services_retention.tenants()
+    session().rollback()
+    with administrator(engine()) as connection:
+        false = CHECKPOINTS.update().where(CHECKPOINTS.c.tenant_id == refused)
+        connection.execute(false.values(note="x"))
+    session().rollback()
+    done = app.test_cli_runner().invoke(args=["iam", "audit", "prune", "--yes"])
+    assert done.exit_code == 1
+    assert f"Refused    tenant {refused}: " in done.output
+    assert f"Pruned     tenant {other}: " in done.output
 
 
 def test_m6_the_page_of_the_trail_goes_on_without_the_pruned(

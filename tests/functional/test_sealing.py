@@ -18,6 +18,7 @@ from flask import Flask
 from app.audit import events, services_bundle, verifier
 from app.audit.models import IAMAuthLog
 from app.audit.sealing import sealer, services_audit_keys, services_checkpoints, services_proofs
+from app.audit.sealing.macs import MOST_BYTES
 from app.audit.sealing.models_seal import (
     IAMAuditCheckpoint,
     IAMAuditHead,
@@ -26,7 +27,7 @@ from app.audit.sealing.models_seal import (
     IAMAuditSeal,
 )
 from app.audit.sealing.services_seal import seal_tenant, stragglers, waiting_tenants
-from app.audit.services_audit import record
+from app.audit.services_audit import DENIED, record
 from app.audit.settings import AuditSettings
 from app.core import clock
 from app.core.actor import Actor
@@ -85,7 +86,7 @@ def administer(*statements: Any) -> None:
 def refuse(actor: Actor) -> None:
     """Do work that is refused: it is rolled back, what was recorded stays."""
     with suppress(Forbidden), tenant_scope(actor.tenant_id), transaction():
-        record(events.LOGIN_FAILED, actor=actor)
+        record(events.LOGIN_FAILED, status=DENIED, actor=actor)
         raise Forbidden
 
 
@@ -196,6 +197,7 @@ NONSENSE: dict[str, Any] = {
     "a time that is none": {"occurred_at": "yesterday"},
     "text for an id": {"actor_id": "somebody"},
     "an id of another length": {"id": b"short"},
+    "a tenant that is none, in the future": {"tenant_id": "x", "id": b"\xff" * 16},
     "a number for a name": {"encoding_version": "many"},
     "text for a mark": {"mac": "x" * 32},
     "text that is no UTF-8": {"error": b"\xff"},
@@ -223,6 +225,7 @@ def test_at_397_nonsense_in_the_table_stops_no_trail(
         insert = f"INSERT INTO iam_auth_log ({names}) VALUES ({marks})"  # noqa: S608 - our own
         connection.execute(sa.text(insert), row)
     good = add(1) + add(1, who=actor.acting_as(tenant_id=other_tenant))
+    waiting_tenants()
     assert sealer.seal_all(everything=True) == 2
     session().rollback()
     with unscoped("the test looks at everything"):
@@ -232,6 +235,40 @@ def test_at_397_nonsense_in_the_table_stops_no_trail(
     with clock.travel(timedelta(hours=1)):
         told = {flaw.code for flaw in services_bundle.verify().findings}
     assert told & {"inserted", "unsealed"}
+
+
+def test_at_397_rows_without_an_id_do_not_keep_the_sealer_from_ours(
+    app, tenant, add, monkeypatch
+) -> None:
+    if engine().dialect.name != "sqlite":
+        pytest.skip("the columns have types of their own")
+    monkeypatch.setattr("app.audit.sealing.services_seal._BATCH", {"sqlite": 3})
+    add(1)
+    seal_tenant(tenant)
+    with engine().begin() as connection:
+        columns = ", ".join(column.name for column in LOG.columns if column.name != "id")
+        for number in range(4):
+            connection.exec_driver_sql(
+                f"INSERT INTO iam_auth_log (id, {columns}) "  # noqa: S608 - our own names
+                f"SELECT id || x'0{number}', {columns} FROM iam_auth_log WHERE length(id) = 16"
+            )
+    add(1)
+    assert seal_tenant(tenant, since=UUID(int=0)) == 1
+
+
+def test_at_397_a_huge_row_of_somebody_else_is_not_even_read(tenant, add, seals, forged) -> None:
+    add(1)
+    bad = forged(mac=bytes(32), metadata={"x": "y" * (5 * MOST_BYTES)})
+    good = add(1)
+    assert seal_tenant(tenant) == 2
+    assert bad not in [seal.id for seal in seals()]
+    assert good[0] in [seal.id for seal in seals()]
+
+
+def test_m3_an_event_that_could_not_be_sealed_is_not_recorded(tenant, actor) -> None:
+    huge = {str(number): "y" * 400 for number in range(1000)}
+    with tenant_scope(tenant), pytest.raises(ValueError, match="at most"), transaction():
+        record(events.USER_UPDATED, changes=huge, actor=actor)
 
 
 def test_at_397_a_mark_fits_one_event_only(tenant, add, seals, forged) -> None:
@@ -255,7 +292,7 @@ def test_at_397_many_forged_events_do_not_keep_the_sealer_from_ours(
     assert [seal.id for seal in seals()][-4:] == good
 
 
-def test_m3_what_stood_there_before_the_first_sealing_is_adopted(
+def test_m3_what_an_earlier_version_wrote_is_adopted_where_somebody_asks_for_it(
     app, tenant, add, seals, forged, monkeypatch
 ) -> None:
     """An upgrade finds events that no version before this one could mark."""
@@ -265,24 +302,28 @@ def test_m3_what_stood_there_before_the_first_sealing_is_adopted(
     for _number in range(7):
         forged()
     wrong = forged(mac=bytes(32))
-    assert seal_tenant(tenant) == 8
-    assert wrong not in [seal.id for seal in seals()]
-    forged()
     assert seal_tenant(tenant) == 0
+    done = app.test_cli_runner().invoke(args=["iam", "audit", "seal", "--adopt"])
+    assert "Sealed     8 events" in done.output, done.output
+    assert wrong not in [seal.id for seal in seals()]
+    late = forged()
+    seal_tenant(tenant, since=UUID(int=0), adopting=True)
+    assert late not in [seal.id for seal in seals()], "it is signed now"
 
 
-def test_m3_adopting_ends_with_the_first_signature(tenant, add, forged) -> None:
-    """Who makes the head forget what it searched cannot have forged events adopted."""
+@pytest.mark.parametrize("kept", ["the checkpoint", "the key"])
+def test_at_397_nothing_is_adopted_once_anything_was_signed(tenant, add, forged, kept) -> None:
+    """Whoever clears away what was sealed cannot have an invented past signed."""
     add(2)
     seal_tenant(tenant)
     services_checkpoints.sign_due()
-    administer(HEAD.update().values(searched_from=None))
+    session().rollback()
+    gone = IAMAuditCheckpoint if kept == "the key" else IAMAuditKey
+    for model in (IAMAuditSeal, IAMAuditNode, IAMAuditHead, gone):
+        administer(sa.delete(model.__table__))
+    administer(LOG.update().values(mac=None))
     forged()
-    seal_tenant(tenant)
-    bad = forged()
-    seal_tenant(tenant, since=UUID(int=0))
-    with tenant_scope(tenant):
-        assert session().get(IAMAuditSeal, bad) is None
+    assert seal_tenant(tenant, since=UUID(int=0), adopting=True) == 0
 
 
 def test_at_472_marks_of_an_older_key_still_count(app, tenant, add) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 
 from app.audit import services_bundle, verifier
-from app.audit.verifier import BundleSource, Report, bundle_lines, verify
+from app.audit.verifier import BundleSource, Report, SourceError, bundle_lines, verify
 from app.core.db import engine, session
 from tests.support.trails import (
     CHECKPOINTS,
@@ -431,6 +432,51 @@ def test_m3_a_trail_whose_key_was_not_given_is_told_and_checked_by_its_own(trail
     with administrator(engine()) as connection:
         connection.execute(EVENTS.update().where(of(ours, 7)).values(action="LOGOUT"))
     assert codes(check(theirs)) == {"no_key", "edited"}
+
+
+def test_m3_a_key_row_that_is_no_key_stops_no_check(trails) -> None:
+    ours, theirs = trails
+    others = {"tenant_id": ours.tenant_id, "private_key": "", "created_at": START}
+    with engine().begin() as connection:
+        for number, name in enumerate(("a b", "", "a+b")):
+            row = {"id": UUID(int=number), "name": name, "public_key": bytes([number]) * 32}
+            connection.execute(KEYS.insert(), {**others, **row})
+        if engine().dialect.name == "sqlite":
+            row = {"id": UUID(int=9), "name": ours.origin, "public_key": b"short"}
+            connection.execute(KEYS.insert(), {**others, **row})
+    with services_bundle.open_database() as source:
+        assert [trail.vkeys for trail in source.trails([ours.tenant_id])] == [[ours.vkey]]
+    assert check(ours, theirs).intact
+
+
+def test_m3_a_checkpoint_with_an_endless_number_is_a_finding(trails) -> None:
+    ours, theirs = trails
+    with administrator(engine()) as connection:
+        note = ours.notes[1].replace("\n9\n", f"\n{'9' * 5000}\n")
+        connection.execute(CHECKPOINTS.update().where(noted(ours, 2)).values(note=note))
+    assert "checkpoint_signature" in codes(check(ours, theirs))
+
+
+def test_m3_an_error_of_the_database_is_told_as_unreadable(trails) -> None:
+    """By the pool's connection and by the driver's own."""
+    with pytest.raises(SourceError), services_bundle.open_database() as source:
+        source._run("SELECT nothing FROM nowhere", ())
+    if engine().dialect.name == "mysql":
+        own = engine().raw_connection()
+        with (
+            closing(own),
+            pytest.raises(SourceError),
+            verifier.read_mysql(own.driver_connection) as source,
+        ):
+            source._run("SELECT nothing FROM nowhere", ())
+
+
+def test_m3_an_error_of_a_database_in_memory_is_told_as_unreadable(app, monkeypatch) -> None:
+    memory = sa.create_engine("sqlite://")
+    monkeypatch.setattr(services_bundle, "engine", lambda: memory)
+    with pytest.raises(SourceError), services_bundle.open_database() as source:
+        source.tenants()  # no table is there
+    memory.dispose()
 
 
 def test_m3_keys_are_read_from_a_file_as_the_command_prints_them(trails) -> None:

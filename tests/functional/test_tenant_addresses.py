@@ -233,6 +233,18 @@ def test_at_090_a_host_that_is_none_is_refused(
         addresses.canonical_host(host)
 
 
+@pytest.mark.parametrize("host", ["a..b", "a." * 127 + "b", f"{'a' * 60}." * 4 + "a" * 12])
+def test_at_090_a_host_that_is_none_is_refused_to_a_signed_in_browser_too(
+    browser: FlaskClient, addressed: Flask, bob: Someone, host: str
+) -> None:
+    assert enter(browser, f"{BASE}/t/other", bob).status_code == 303
+    cookie = browser.get_cookie("iam_session")
+    assert cookie is not None
+    sent = {"Host": host, "Cookie": f"{cookie.key}={cookie.value}"}
+    other = addressed.test_client(use_cookies=False)  # sends the cookie whatever the host
+    assert other.get("/account", headers=sent).status_code == 400
+
+
 @pytest.mark.parametrize("host", [f"xn--ther-5qa.{DOMAIN}", f"a.other.{DOMAIN}", f"x.{DOMAIN}"])
 def test_at_392_a_name_below_the_domain_that_is_nobodys_meets_a_calm_page(
     browser: FlaskClient, host: str

@@ -114,3 +114,25 @@ def test_at_110_a_suspension_and_an_acceptance_follow_each_other(app, scoped, ac
     assert set(came) <= {"ok", "invitation.unsupported"}
     accepted = services_accounts.find_by_login(BEA) is not None
     assert accepted == (came["ok"] == 2)
+
+
+def test_k5_of_two_first_administrators_one_comes(app, scoped, actor):
+    links, numbers = [], count()
+    for email in (BEA, "cora@example.com"):
+        with transaction():
+            services_invitations.invite(
+                email,
+                roles=["tenant_admin"],
+                actor_grants=None,
+                actor=system_actor(scoped, "tests"),
+            )
+        links.append(link_to(email, "/auth/invitation/").rpartition("/")[2])
+    session().rollback()
+
+    def accept():
+        number = next(numbers)
+        newcomer = Newcomer(f"chief-{number}", "", None, rng.random_bytes(32))
+        services_acceptance.accept_new(links[number], newcomer, actor=Actor("anonymous", scoped))
+
+    came = together(app, scoped, accept, 2)
+    assert came == {"ok": 1, "invitation.unsupported": 1}

@@ -170,8 +170,9 @@ class SealedTrail:
         """Write the sealer's head."""
         frontier = self.frontier.to_bytes()
         self._insert(
-            HEADS, self.tenant_id, size=self.size, chain=self.link, frontier=frontier, anchored={}
-        )
+            HEADS, self.tenant_id, size=self.size, chain=self.link, frontier=frontier, anchored={},
+            searched_from=UUID(int=0),
+        )  # fmt: skip
 
     def _insert(self, table: sa.Table, id_: UUID, **values: Any) -> None:
         self.connection.execute(table.insert(), {"id": id_, "tenant_id": self.tenant_id, **values})

@@ -37,14 +37,16 @@ def origin(event: Any, column: str, clear: str | None) -> str | None:
     return opened if isinstance(opened, str) else opened.get(column)
 
 
-def personal(event: Any, column: str, clear: dict[str, Any]) -> dict[str, Any]:
+def personal(event: Any, column: str, clear: Any) -> dict[str, Any]:
     """Return what an event tells of its subject: `column` is `changes` or `details`."""
+    # JSON of any kind may stand in a row that somebody else put there.
+    found: dict[str, Any] = clear if isinstance(clear, dict) else {}
     if event.personal_sealed is None:
-        return clear
+        return found
     opened = _open(event, PERSONAL, event.subject_id, event.personal_sealed)
     if isinstance(opened, str):
-        return clear if column == "changes" else {**clear, PERSONAL: opened}
-    return {**clear, **opened.get(column, {})}
+        return found if column == "changes" else {**found, PERSONAL: opened}
+    return {**found, **opened.get(column, {})}
 
 
 def keys_of(current: Session, people: Iterable[UUID]) -> Keys:

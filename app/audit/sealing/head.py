@@ -11,18 +11,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, exists, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from ...core.db import run_prepared, transaction
 from ...core.errors import Conflict
 from ...core.i18n import N_
 from ..verifier import Frontier, first_link
-from .models_seal import IAMAuditCheckpoint, IAMAuditHead, IAMAuditSeal
+from .models_seal import IAMAuditCheckpoint, IAMAuditHead, IAMAuditKey, IAMAuditSeal
 
 HEAD = IAMAuditHead.__table__
 _SEAL = IAMAuditSeal.__table__
 _CHECKPOINT = IAMAuditCheckpoint.__table__
+_KEY = IAMAuditKey.__table__
 _BY_TENANT = "by the tenant's id, a parameter"
 
 _READ = select(HEAD).where(HEAD.c.id == bindparam("tenant"))
@@ -41,7 +42,12 @@ _NEWEST = (
     .order_by(_CHECKPOINT.c.size.desc(), _CHECKPOINT.c.id.desc())
     .limit(1)
 )
-_CHECKPOINTS = select(func.count()).where(_CHECKPOINT.c.tenant_id == bindparam("tenant"))
+_SIGNED = select(
+    or_(
+        exists().where(_CHECKPOINT.c.tenant_id == bindparam("tenant")),
+        exists().where(_KEY.c.tenant_id == bindparam("tenant")),
+    )
+)
 
 
 class TrailBroken(Conflict):
@@ -53,16 +59,13 @@ class TrailBroken(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a tenant's trail is sealed, as it was read.
-
-    `searched_from` is None while what stood there before the first sealing is adopted.
-    """
+    """How far a tenant's trail is sealed, as it was read."""
 
     tenant_id: UUID
     size: int
     chain: bytes
     frontier: bytes
-    searched_from: UUID | None
+    searched_from: UUID
     checkpoint_at: datetime | None
 
     def tree(self) -> Frontier:
@@ -85,9 +88,10 @@ def begin_head(tenant_id: UUID) -> None:
     """
     try:
         with transaction():
-            found = Head(tenant_id, 0, first_link(tenant_id), b"", None, None)
+            found = Head(tenant_id, 0, first_link(tenant_id), b"", UUID(int=0), None)
             values = {"id": tenant_id, "tenant_id": tenant_id, "size": 0, "chain": found.chain}
-            run_prepared(_BEGIN, values | {"frontier": b"", "anchored": {}}, reason=_BY_TENANT)
+            values |= {"frontier": b"", "anchored": {}, "searched_from": found.searched_from}
+            run_prepared(_BEGIN, values, reason=_BY_TENANT)
             _check(found)  # after: before it, another process may have begun and sealed
     except IntegrityError:  # another process was faster
         pass
@@ -105,14 +109,9 @@ def hold_head(tenant_id: UUID) -> Head | None:
 
 
 def may_adopt(head: Head) -> bool:
-    """Return whether events without a mark are taken: what stood there before the first sealing.
-
-    Never again once anything was signed, whatever the head was made to say.
-    """
-    if head.searched_from is not None:
-        return False
-    count = run_prepared(_CHECKPOINTS, {"tenant": head.tenant_id}, reason=_BY_TENANT).scalar_one()
-    return not count
+    """Return whether events without a mark may be taken: never once anything was signed."""
+    signed = run_prepared(_SIGNED, {"tenant": head.tenant_id}, reason=_BY_TENANT).scalar_one()
+    return not signed
 
 
 def _head(row: Any) -> Head | None:

@@ -17,16 +17,20 @@ from ..models import IAMAuthLog
 from ..verifier import FIELDS, encode
 
 LABEL = "audit event"
+MOST_BYTES = 1 << 18
 
 
 def mac_of(values: Mapping[str, Any]) -> bytes:
     """Return the mark over an event given by attributes of `IAMAuthLog`.
 
-    Raises ValueError or TypeError for a value without a canonical form.
+    Raises ValueError or TypeError for a value without a canonical form, ValueError for an
+    event of more than MOST_BYTES.
     """
     names = _attributes()
-    event = {column: values.get(names[column]) for column in FIELDS}
-    return keyring().macs(encode(event), LABEL)[0]
+    encoded = encode({column: values.get(names[column]) for column in FIELDS})
+    if len(encoded) > MOST_BYTES:
+        raise ValueError(f"an event holds at most {MOST_BYTES} bytes")
+    return keyring().macs(encoded, LABEL)[0]
 
 
 def as_columns(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class IAMAuditHead(TenantScoped, Base):
     size: Mapped[int] = mapped_column(BigInteger, default=0)
     chain: Mapped[bytes] = mapped_column(Digest())
     frontier: Mapped[bytes] = mapped_column(octets(2048), default=b"")
-    searched_from: Mapped[UUID | None] = mapped_column(GUID())
+    searched_from: Mapped[UUID] = mapped_column(GUID())
     swept_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     checkpoint_at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     anchored: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)

@@ -82,27 +82,28 @@ def run_worker(stopping: threading.Event) -> None:
     repeat(app, Sealer().round, stopping, name=_NAME, poll=WORKER_POLL)
 
 
-def seal_all(*, everything: bool = False) -> int:
+def seal_all(*, everything: bool = False, adopting: bool = False) -> int:
     """Seal what every tenant has unsealed, stragglers included, and return how many that were.
 
-    Once an hour, or with `everything`, a tenant's whole trail is searched. Raises Unavailable.
+    Once an hour, or with `everything`, a tenant's whole trail is searched. `adopting` is that
+    of `seal_tenant`, over whole trails. Raises Unavailable.
     """
     unswept = _ids(_UNSWEPT, before=clock.now() - _SWEEP)
     total = 0
     for tenant_id in _ids(_TENANTS):
-        whole = everything or tenant_id in unswept
+        whole = everything or adopting or tenant_id in unswept
         since = UUID(int=0) if whole else services_seal.stragglers()
-        sealed = _seal(tenant_id, since)
+        sealed = _seal(tenant_id, since, adopting=adopting)
         total += sealed or 0
         if whole and sealed is not None:
             _note_sweep(tenant_id)
     return total
 
 
-def _seal(tenant_id: UUID, since: UUID | None) -> int | None:
+def _seal(tenant_id: UUID, since: UUID | None, *, adopting: bool = False) -> int | None:
     # One tenant's trouble is not another's: theirs is sealed on.
     try:
-        return services_seal.seal_tenant(tenant_id, since=since)
+        return services_seal.seal_tenant(tenant_id, since=since, adopting=adopting)
     except Unavailable:
         raise
     except Exception:

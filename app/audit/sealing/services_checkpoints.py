@@ -6,6 +6,7 @@ events, and now and then where there are none, so that silence can be told from 
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from sqlalchemy import bindparam, exists, not_, or_, select, update
 from ...core import clock
 from ...core.actor import Actor, system_actor
 from ...core.db import end_read, run_prepared, session, transaction
-from ...core.errors import Conflict
+from ...core.errors import Conflict, Unavailable
 from ...core.i18n import N_
 from ...core.ids import new_id
 from ...core.scoping import tenant_scope
@@ -27,13 +28,13 @@ from .services_seal import SEALER, report_broken
 
 CLOCK_SKEW = timedelta(seconds=60)
 _CHECKPOINT = IAMAuditCheckpoint.__table__
+_logger = logging.getLogger("iam.audit")
 
 _COVERED = exists().where(
     _CHECKPOINT.c.tenant_id == HEAD.c.tenant_id, _CHECKPOINT.c.size == HEAD.c.size
 )
 _DUE = select(HEAD.c.id).where(
     HEAD.c.size > 0,
-    HEAD.c.searched_from.is_not(None),  # else it is still adopting
     or_(
         HEAD.c.checkpoint_at.is_(None),
         (HEAD.c.checkpoint_at <= bindparam("busy")) & not_(_COVERED),
@@ -66,7 +67,7 @@ def sign_due() -> int:
     }
     due = [row[0] for row in run_prepared(_DUE, given, reason="every tenant's trail is signed")]
     end_read()
-    return sum(sign(tenant_id, unless_after=given["busy"]) is not None for tenant_id in due)
+    return sum(_sign_due(tenant_id, given["busy"]) for tenant_id in due)
 
 
 def sign(tenant_id: UUID, *, unless_after: datetime | None = None) -> IAMAuditCheckpoint | None:
@@ -125,6 +126,18 @@ def first_over(seq: int) -> IAMAuditCheckpoint | None:
     query = select(IAMAuditCheckpoint).where(IAMAuditCheckpoint.size > seq)
     ordered = query.order_by(IAMAuditCheckpoint.size, IAMAuditCheckpoint.id)
     return session().scalars(ordered.limit(1)).one_or_none()
+
+
+def _sign_due(tenant_id: UUID, unless_after: datetime) -> bool:
+    # One tenant's trouble, such as a key that does not open, is not another's.
+    try:
+        return sign(tenant_id, unless_after=unless_after) is not None
+    except Unavailable:
+        raise
+    except Exception:
+        session().rollback()
+        _logger.exception("the audit trail of tenant %s was not signed", tenant_id)
+        return False
 
 
 def _sign(head: Head, *signers: IAMAuditKey) -> IAMAuditCheckpoint:

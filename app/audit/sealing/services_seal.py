@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from ...core import clock
 from ...core.actor import system_actor
@@ -25,7 +25,7 @@ from ..services_query import first_id_at
 from ..verifier import FIELDS, event_parts, leaf_hash, next_link, pack
 from .alarms import raise_alarm
 from .head import HEAD, Head, TrailBroken, begin_head, hold_head, may_adopt, read_head
-from .macs import is_ours
+from .macs import MOST_BYTES, is_ours
 from .models_seal import IAMAuditHead, IAMAuditNode, IAMAuditSeal
 from .stored import as_stored, ids_among
 from .tree import completed
@@ -37,6 +37,9 @@ STRAGGLERS = timedelta(minutes=10)
 """How far a wider search looks back."""
 # On SQLite the lock is on the whole database: it is held for fewer events.
 _BATCH = {"mysql": 1000, "sqlite": 250}
+# Beyond what an event of ours can hold: somebody else's row must not fill the memory.
+_MOST_STORED = 4 * MOST_BYTES
+_LONG = ("changes", "metadata", "origin_sealed", "personal_sealed")
 _FIRST = UUID(int=0)
 _LOG = IAMAuthLog.__table__
 _SEAL = IAMAuditSeal.__table__
@@ -52,6 +55,7 @@ _UNSEALED = (
     .where(
         _LOG.c.tenant_id == bindparam("tenant"),
         _LOG.c.id > bindparam("after"),
+        func.length(_LOG.c.id) == 16,  # what is no id must not fill the batches
         _SEAL.c.id.is_(None),
     )
     .order_by(_LOG.c.id)
@@ -65,11 +69,12 @@ _EVENTS = (
         _LOG.c.tenant_id == bindparam("tenant"),
         _LOG.c.id.in_(bindparam("ids", expanding=True)),
         _SEAL.c.id.is_(None),
+        *(func.coalesce(func.length(_LOG.c[name]), 0) <= _MOST_STORED for name in _LONG),
     )
     .order_by(_LOG.c.id)
 )
 _WAITING = (
-    select(_LOG.c.tenant_id)
+    select(as_stored(_LOG.c.tenant_id))
     .with_hint(_LOG, "FORCE INDEX (PRIMARY)", "mysql")
     .distinct()
     .select_from(_ANTI)
@@ -89,26 +94,31 @@ def waiting_tenants() -> list[UUID]:
     """Return the tenants with events of the last seconds that are not sealed."""
     given = {"after": first_id_at(clock.now() - 2 * LOOK_BACK)}
     found = run_prepared(_WAITING, given, reason="the sealer serves every tenant")
-    tenants = [row[0] for row in found]
+    tenants = ids_among(found.scalars())
     end_read()
     return tenants
 
 
-def seal_tenant(tenant_id: UUID, *, since: UUID | None = None) -> int:
+def seal_tenant(
+    tenant_id: UUID, *, since: UUID | None = None, adopting: bool = False
+) -> int | None:
     """Seal what a tenant's trail has unsealed and return how many events that were.
 
-    `since` searches further back than where the last search ended. Owns its transactions. A
-    trail that does not fit what is stored is not continued: that is recorded, once, as
+    None where another process is at it. `since` searches further back than where the last
+    search ended. `adopting` takes events without a mark as well, until the trail is signed:
+    only who knows that an earlier version wrote them may ask for that. Owns its transactions.
+    A trail that does not fit what is stored is not continued: that is recorded, once, as
     AUDIT_TAMPERING_FOUND. Raises Unavailable.
     """
     with tenant_scope(tenant_id):
         try:
-            return _seal_all(tenant_id, since)
+            return _seal_all(tenant_id, since, adopting)
         except TrailBroken as broken:
             report_broken(tenant_id, broken)
         except Unavailable as error:
             if not is_lost_race(error.__cause__ or error):
                 raise
+            return None
     return 0
 
 
@@ -124,10 +134,9 @@ def report_broken(tenant_id: UUID, broken: TrailBroken) -> None:
     raise_alarm(broken.code, [finding], actor=system_actor(tenant_id, SEALER))
 
 
-def _seal_all(tenant_id: UUID, since: UUID | None) -> int:
+def _seal_all(tenant_id: UUID, since: UUID | None, adopting: bool) -> int | None:
     head = read_head(tenant_id)
-    adopting = head is None or head.searched_from is None
-    mark = _FIRST if head is None or head.searched_from is None else head.searched_from
+    mark = _FIRST if head is None else head.searched_from
     after, total, most = min(since or mark, mark), 0, _BATCH[engine().dialect.name]
     while True:
         known = first_id_at(clock.now() - LOOK_BACK)
@@ -135,40 +144,41 @@ def _seal_all(tenant_id: UUID, since: UUID | None) -> int:
         found = run_prepared(_UNSEALED, given, reason=_BY_TENANT).scalars().all()
         end_read()
         ids, last = ids_among(found), len(found) < most
-        if not ids and not (adopting and total):
+        if not ids:
             return total
         if head is None and not total:
             begin_head(tenant_id)
         searched = known if last else min(known, _back(ids[-1]))
-        sealed = _seal(tenant_id, ids, searched, last=last)
+        sealed = _seal(tenant_id, ids, searched, adopting)
         if sealed is None:
-            return total
+            return None
         total += sealed
         if last:
             return total
         after = ids[-1]
 
 
-def _seal(tenant_id: UUID, ids: list[UUID], searched: UUID, *, last: bool) -> int | None:
+def _seal(tenant_id: UUID, ids: list[UUID], searched: UUID, adopting: bool) -> int | None:
     """Seal those of the events that are ours; None where another process is at it."""
     with transaction():
         head = hold_head(tenant_id)
         if head is None:
             return None
         given = {"tenant": tenant_id, "ids": ids}
-        rows = run_prepared(_EVENTS, given, reason=_BY_TENANT).all() if ids else []
-        grown, seals = _extend(head, rows)
-        mark = _mark(head, searched, last=last)
+        rows = run_prepared(_EVENTS, given, reason=_BY_TENANT).all()
+        grown, seals = _extend(head, rows, adopting=adopting and may_adopt(head))
+        # Never ahead of the clock: an id from the future, of a fast clock or of somebody who
+        # inserts rows, must not hide what is recorded until then. Never back.
+        mark = max(searched, head.searched_from)
         if seals or mark != head.searched_from:
             _write(head, replace(grown, searched_from=mark), seals)
         return len(seals)
 
 
-def _extend(head: Head, rows: Any) -> tuple[Head, list[dict[str, Any]]]:
+def _extend(head: Head, rows: Any, *, adopting: bool) -> tuple[Head, list[dict[str, Any]]]:
     if not rows:
         return head, []
-    tree, chain, adopting = head.tree(), head.chain, may_adopt(head)
-    seals = []
+    tree, chain, seals = head.tree(), head.chain, []
     *columns, marks = zip(*rows, strict=True)
     for event_id, parts, mark in zip(columns[0], event_parts(columns), marks, strict=True):
         encoded = pack(parts)
@@ -214,14 +224,6 @@ def _write(head: Head, grown: Head, seals: list[dict[str, Any]]) -> None:
         "new_searched_from": grown.searched_from,
     }
     run_prepared(_ADVANCE, given, reason=_BY_TENANT)
-
-
-def _mark(head: Head, searched: UUID, *, last: bool) -> UUID | None:
-    # Never ahead of the clock: an id from the future, of a fast clock or of somebody who
-    # inserts rows, must not hide what is recorded until then. Never back.
-    if head.searched_from is None and not last:
-        return None  # still adopting
-    return max(searched, head.searched_from or _FIRST)
 
 
 def _back(event_id: UUID) -> UUID:

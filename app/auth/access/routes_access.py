@@ -33,7 +33,8 @@ END_LABELS = {
     "refused": _l("The right, the address or the tenant was withdrawn"),
 }
 
-_ACTS = {"": _l("Entered the tenant"), "GET": _l("Opened a page"), "HEAD": _l("Opened a page")}
+_OPENED = _l("Opened a page")
+_ACTS = {"": _l("Entered the tenant"), "GET": _OPENED, "HEAD": _OPENED, "OPTIONS": _OPENED}
 # Every other method: a form was sent.
 
 

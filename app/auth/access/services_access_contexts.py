@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 
 from ...audit import events
 from ...audit.services_audit import DENIED, record
-from ...authz.catalogue import SUPER_ADMIN, SYSTEM_ROLES, TENANT_ADMIN
+from ...authz.catalogue import NEVER_INSIDE, SUPER_ADMIN, SYSTEM_ROLES, TENANT_ADMIN
 from ...authz.grants import GLOBAL, TENANT, Grants
 from ...core import clock
 from ...core.actor import Actor
@@ -45,8 +45,6 @@ FEWEST = 5
 LEAST_MINUTES, MOST_MINUTES = 5, 60
 PLATFORM = "platform"
 _C, _T, _S = IAMAccessContext, IAMTenant, IAMAuthSession
-# A context opens no further one, and manages no tenants: that is the platform's own work.
-_NEVER_INSIDE = frozenset({ENTER, "tenant:create", "tenant:update", "tenant:suspend"})
 _INSIDE = frozenset(
     name for role in SYSTEM_ROLES if role.name == TENANT_ADMIN for name in role.permissions
 )
@@ -167,12 +165,13 @@ def running(principal: Principal, ip: str | None) -> Running | None:
 def inside(principal: Principal, context: Running) -> Principal:
     """Return the person as they act in the tenant: its administrator, and nobody else's."""
     own = principal.grants
-    names = (name for name in _INSIDE - _NEVER_INSIDE if GLOBAL in own.permissions.get(name, ()))
+    names = (name for name in _INSIDE - NEVER_INSIDE if GLOBAL in own.permissions.get(name, ()))
     grants = Grants(
         roles=own.roles & {TENANT_ADMIN, "viewer"},
         permissions=MappingProxyType(dict.fromkeys(names, frozenset({TENANT}))),
         mfa_policy="required",
         valid_until=own.valid_until,
+        unused=NEVER_INSIDE,
     )
     return replace(
         principal, tenant_id=context.target_id, parent_id=None, grants=grants, tenant_settings={}

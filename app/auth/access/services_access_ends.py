@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from ...audit import events
 from ...audit.events import Event
@@ -64,6 +64,17 @@ def end_with_session(held: IAMAuthSession, *, actor: Actor) -> None:
     own = (_C.id == held.access_context_id, _C.session_id == held.id)
     row = session().scalar(select(_C).where(*own))
     if row is not None:
+        end(row, SIGNED_OUT, actor=actor)
+
+
+def end_with_sessions(which: ColumnElement[bool], *, actor: Actor) -> None:
+    """End the contexts of sessions that were ended together; `which` is about sessions.
+
+    Locking, so that a context opened meanwhile is read, too.
+    """
+    ended = (IAMAuthSession.state == "revoked", _C.ended_at.is_(None))
+    query = select(_C).join(IAMAuthSession, IAMAuthSession.id == _C.session_id).where(which, *ended)
+    for row in session().scalars(query.with_for_update()).all():
         end(row, SIGNED_OUT, actor=actor)
 
 

@@ -19,7 +19,7 @@ from ...core import clock
 from ...core.actor import Actor
 from ...core.crypto import token_digest
 from ...core.db import end_read, session, transaction
-from ...core.errors import Conflict, Forbidden, IAMError, NotFound
+from ...core.errors import Conflict, Forbidden, IAMError, InvalidInput, NotFound
 from ...core.i18n import N_
 from ...risk import services_limits
 from ...tenancy.models import IAMTenant
@@ -51,6 +51,16 @@ class InvitationUnsupported(Conflict):
     title = N_(
         "This invitation cannot be accepted any more, because whoever sent it may no longer give "
         "what it promises. Please ask to be invited again."
+    )
+
+
+class ElsewhereAlready(InvitationUnsupported):
+    """Its rights go by organization, and the person's own is another than the one invited to."""
+
+    code = "invitation.elsewhere"
+    title = N_(
+        "Your account does not belong to the organization that this invitation is for. "
+        "Please ask whoever invited you how to go on."
     )
 
 
@@ -157,7 +167,7 @@ def accept_new(token: str, newcomer: Newcomer, *, actor: Actor) -> SignIn:
 def accept_existing(token: str, person: Principal, *, actor: Actor) -> None:
     """Give the roles of an invitation to the signed-in person it went to.
 
-    Raises LinkInvalid, SignedInAsOther, InvitationUnsupported.
+    Raises LinkInvalid, SignedInAsOther, InvitationUnsupported, ElsewhereAlready.
     """
     row = find(token)
     if not is_for(row, person):
@@ -167,6 +177,9 @@ def accept_existing(token: str, person: Principal, *, actor: Actor) -> None:
     with transaction():
         row, voucher = _use(token, actor)
         user = get_user(person.user_id)
+        if user.parent_id != row.parent_id and given.goes_by_organization(_promises(row)):
+            # Else a guest of one organization would administer their own, uninvited there.
+            raise _unsupported(row, "organization", actor, ElsewhereAlready)
         _give(user, row, voucher)
         _note_accepted(row, user, actor)
 
@@ -195,6 +208,8 @@ def _dead(row: IAMInvitation) -> str:
         return "revoked"
     if row.expires_at <= clock.now():
         return "expired"
+    if row.parent_id is not None and not given.organization_exists(row.parent_id):
+        return "organization"
     return "" if may_act(ACTIVE, _tenant(row).status) else "tenant"
 
 
@@ -228,6 +243,8 @@ def _promises(row: IAMInvitation) -> list[Promise]:
 def _use(token: str, actor: Actor) -> tuple[IAMInvitation, Voucher]:
     """Use a link up, and return who vouches for it; the inviter is held first."""
     row = find(token)
+    if given.comes_too_late(row):
+        raise _unsupported(row, "administrator", actor)
     voucher = given.voucher(row, actor)
     if voucher is None:
         raise _unsupported(row, "inviter", actor)
@@ -293,13 +310,18 @@ def _give(user: IAMUserAccount, row: IAMInvitation, voucher: Voucher) -> None:
                 actor_grants=voucher.grants,
                 actor=voucher.actor,
             )
-    except (Forbidden, NotFound) as error:
+    except (Forbidden, InvalidInput, NotFound) as error:
         raise _unsupported(row, error.code, voucher.actor) from None
 
 
-def _unsupported(row: IAMInvitation, reason: str, actor: Actor) -> IAMError:
+def _unsupported(
+    row: IAMInvitation,
+    reason: str,
+    actor: Actor,
+    refusal: type[InvitationUnsupported] = InvitationUnsupported,
+) -> IAMError:
     record(events.INVITATION_REFUSED, resource=row, status=FAILURE, actor=actor, reason=reason)
-    return InvitationUnsupported()
+    return refusal()
 
 
 def _note_accepted(row: IAMInvitation, user: IAMUserAccount, actor: Actor) -> None:

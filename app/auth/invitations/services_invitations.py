@@ -42,7 +42,15 @@ from . import services_invited_roles as given
 from .services_invited_roles import GivenRole
 from .settings_invitations import InvitationSettings
 
-__all__ = ["GivenRole", "get_invitation", "invite", "list_invitations", "resend", "revoke"]
+__all__ = [
+    "GivenRole",
+    "get_invitation",
+    "invite",
+    "list_invitations",
+    "replace_unsigned",
+    "resend",
+    "revoke",
+]
 
 WAITING, ACCEPTED, REVOKED, EXPIRED = "waiting", "accepted", "revoked", "expired"
 MOST_ROLES = 20
@@ -105,6 +113,8 @@ def resend(row: IAMInvitation, *, actor_grants: Grants | None, actor: Actor) -> 
     given.guard(
         given.promises_of(row), parent_id=row.parent_id, actor_grants=actor_grants, actor=actor
     )
+    if row.parent_id is not None and not given.organization_exists(row.parent_id):
+        raise Conflict(N_("This organization is closed"))
     services_outbox.check_send_caps(EMAIL, row.email, actor)
     session().refresh(row, with_for_update=True)
     if row.accepted_at is not None or row.revoked_at is not None:
@@ -122,6 +132,15 @@ def revoke(row: IAMInvitation, *, actor_grants: Grants | None, actor: Actor) -> 
     if not _close(_I.id == row.id):
         raise Conflict(N_("This invitation was answered or taken back already"))
     record(events.INVITATION_REVOKED, resource=row, actor=actor, reason="taken back")
+
+
+def replace_unsigned(actor: Actor) -> None:
+    """Close every open invitation that the system made here: a newer one takes their place.
+
+    Locking, so that one made meanwhile is read, too; the caller holds the tenant's row.
+    """
+    query = select(_I).where(_I.invited_by.is_(None), *_OPEN).with_for_update()
+    _replace(session().scalars(query).all(), actor)
 
 
 def list_invitations(
@@ -191,9 +210,18 @@ def _insert(row: IAMInvitation) -> None:
 
 
 def _close_open(canonical: str, grants: Grants | None, actor: Actor) -> None:
-    for older in session().scalars(select(_I).where(_I.open_email == canonical)).all():
-        within = grants is None or grants.allows("invitation:create", parent_id=older.parent_id)
-        if within and _close(_I.id == older.id):
+    found = session().scalars(select(_I).where(_I.open_email == canonical)).all()
+    reached = (
+        older
+        for older in found
+        if grants is None or grants.allows("invitation:create", parent_id=older.parent_id)
+    )
+    _replace(reached, actor)
+
+
+def _replace(rows: Iterable[IAMInvitation], actor: Actor) -> None:
+    for older in rows:
+        if _close(_I.id == older.id):
             record(events.INVITATION_REVOKED, resource=older, actor=actor, reason="replaced")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from ...authz import services_rbac
 from ...authz.catalogue import ADMIN_ACCESS, SUPER_ADMIN
-from ...authz.grants import BY_ORGANIZATION, GLOBAL, Grants, Right
+from ...authz.grants import BY_ORGANIZATION, GLOBAL, TENANT_WIDE, Grants, Right
 from ...authz.hierarchy import Tree, lineage, role_rights, strictest
 from ...authz.models import SCOPES, IAMRole
 from ...authz.services_grants import role_permissions, role_tree
@@ -24,6 +24,7 @@ from ...authz.services_guards import (
     guard_names,
     guard_rights,
     guard_super_admin,
+    hold_administrators,
     require,
 )
 from ...core import clock
@@ -34,6 +35,7 @@ from ...core.i18n import N_
 from ...core.ids import parse_id
 from ...core.scoping import tenant_scope, unscoped
 from ...tenancy.models import IAMOrganization, IAMTenant
+from ...tenancy.services_organizations import ACTIVE
 from ..accounts.services_directory import default_scope
 from ..liveness import may_act
 from ..models import IAMInvitation, IAMUserAccount
@@ -143,6 +145,31 @@ def rights_of(item: Promise, tree: Tree) -> set[Right]:
     )
 
 
+def goes_by_organization(promised: Iterable[Promise]) -> bool:
+    """Return whether something promised reaches as far as the organization of its holder."""
+    tree = role_tree()
+    return any(
+        item.organization_id is None
+        and (
+            item.scope in BY_ORGANIZATION
+            or any(right.scope in BY_ORGANIZATION for right in rights_of(item, tree))
+        )
+        for item in promised
+    )
+
+
+def comes_too_late(row: IAMInvitation) -> bool:
+    """Return whether it would make a first administrator where there is one by now.
+
+    Holds the tenant's row until the commit: of two accepted at once one is the first.
+    """
+    if row.invited_by is not None:
+        return False
+    roles = {str(role_id) for role_id in administrator_roles(role_tree())}
+    makes = any(item["role_id"] in roles and item["scope"] in TENANT_WIDE for item in row.roles)
+    return makes and hold_administrators()
+
+
 def needs_factor(row: IAMInvitation) -> bool:
     """Return whether whoever accepts must use a second factor from then on."""
     tree, promised = role_tree(), promises_of(row)
@@ -229,6 +256,7 @@ def _check_scope(item: Promise, parent_id: UUID | None, tree: Tree) -> None:
 
 
 def organization_exists(organization_id: UUID) -> bool:
-    """Return whether an organization is in the tenant in scope."""
-    query = select(IAMOrganization.id).where(IAMOrganization.id == organization_id)
+    """Return whether an organization is in the tenant in scope, and open."""
+    which = (IAMOrganization.id == organization_id, IAMOrganization.status == ACTIVE)
+    query = select(IAMOrganization.id).where(*which)
     return session().scalar(query) is not None

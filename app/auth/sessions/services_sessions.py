@@ -312,6 +312,7 @@ def revoke_all(
     which = and_(_S.user_id == user_id, _S.state.in_(states))
     ended = _end_where(which, except_id, reason)
     if ended:
+        services_access_ends.end_with_sessions(_S.user_id == user_id, actor=actor)
         record(
             events.SESSION_REVOKED,
             resource=("user_account", user_id),
@@ -332,6 +333,7 @@ def revoke_device(device_id: UUID, *, except_id: UUID | None = None, actor: Acto
     """End the sessions of one device; return how many."""
     ended = _end_where(_S.device_id == device_id, except_id, "device_revoked")
     if ended:
+        services_access_ends.end_with_sessions(_S.device_id == device_id, actor=actor)
         record(
             events.SESSION_REVOKED,
             resource=("device", device_id),

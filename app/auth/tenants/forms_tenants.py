@@ -8,7 +8,7 @@ from wtforms.validators import DataRequired, InputRequired, Length, Optional
 from ...core.i18n import lazy as _l
 from ...tenancy.services_tenants import TYPES_BELOW
 from ..accounts.forms_admin import ReasonForm
-from ..forms import IAMForm
+from ..forms import IAMForm, plain_name
 
 TYPE_LABELS = {
     "platform": _l("Platform"),
@@ -26,7 +26,7 @@ __all__ = ["TYPE_LABELS", "FirstAdminForm", "ReasonForm", "TenantEditForm", "Ten
 class NameForm(IAMForm):
     """The name of a tenant."""
 
-    name = StringField(_l("Name"), [DataRequired(_l("Enter a name.")), Length(max=120)])
+    name = StringField(_l("Name"), [DataRequired(_l("Enter a name.")), Length(max=120), plain_name])
 
 
 class TenantEditForm(NameForm):

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from ...authz.catalogue import SUPER_ADMIN
 from ...core.db import session, transaction
-from ...core.errors import Conflict, IAMError, InvalidInput, Misconfigured
+from ...core.errors import Conflict, IAMError, InvalidInput, Misconfigured, TooManyAttempts
 from ...core.i18n import _
 from ...core.i18n import lazy as _l
 from ...core.ids import parse_id
@@ -27,7 +27,7 @@ from .forms_tenants import TYPE_LABELS, FirstAdminForm, ReasonForm, TenantEditFo
 from .services_tenants_below import Held, TenantRow
 
 STATUS_LABELS = {admin.ACTIVE: _l("Active"), admin.SUSPENDED: _l("Suspended")}
-REFUSALS = (InvalidInput, Conflict)
+REFUSALS = (InvalidInput, Conflict, TooManyAttempts)
 
 
 @bp.get("/tenants")
@@ -104,8 +104,8 @@ def tenant_new(tenant_id: str) -> BaseResponse:
     form.offer_types(parent.type)
     if request.method != "POST":
         return _form_page(form, 200, parent=parent)
-    new = admin.NewTenant(**{name: value or "" for name, value in form.data.items()})
-    if not _is_fit(form, new):
+    new = _read(form)
+    if new is None:
         return _form_page(form, 422, parent=parent)
     try:
         with transaction():
@@ -168,14 +168,15 @@ def tenant_reactivate(tenant_id: str) -> BaseResponse:
     return _turn(tenant_id, "reactivate", _("The tenant is active again."))
 
 
-def _is_fit(form: TenantForm, new: admin.NewTenant) -> bool:
-    # All that is wrong at once, not one at each sending.
+def _read(form: TenantForm) -> admin.NewTenant | None:
+    # All that is wrong at once, not one at each sending. Validation cleans the name.
     fits = form.validate()
+    new = admin.NewTenant(**{name: value or "" for name, value in form.data.items()})
     for refusal in admin.wrong_in(new):
         if refusal.field not in form.errors:
             show(form, refusal)
             fits = False
-    return bool(fits)
+    return new if fits else None
 
 
 def _turn(tenant_id: str, act: str, done: str) -> BaseResponse:

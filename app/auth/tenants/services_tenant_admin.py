@@ -19,7 +19,7 @@ from ...audit.events import Event
 from ...audit.services_audit import changes_of, record
 from ...authz.catalogue import TENANT_ADMIN
 from ...authz.grants import Grants
-from ...authz.services_guards import is_system, require
+from ...authz.services_guards import hold_administrators, is_system, require
 from ...authz.services_rbac import seed_catalogue
 from ...core.actor import Actor, system_actor
 from ...core.db import session
@@ -36,7 +36,7 @@ from ..identity import check_email
 from ..invitations import services_invitations
 from ..sessions import services_sessions
 from ..settings import AuthSettings
-from .services_tenants_below import TenantRow, get_below, held_by
+from .services_tenants_below import TenantRow, get, get_below, held_by
 
 ACTIVE, SUSPENDED = "active", "suspended"
 NOT_PROVED = N_(
@@ -65,6 +65,8 @@ def create(
     Raises Forbidden, NotFound, SlugRefused, SlugTaken, HostRefused, HostTaken, InvalidInput.
     """
     require("tenant:create", actor_grants=actor_grants, actor=actor)
+    if parent_id is not None or not is_system(actor_grants, actor):
+        get(parent_id)
     host = check_host(new.host, None)
     if host is not None and not is_system(actor_grants, actor):
         raise HostRefused(NOT_PROVED, field="host")  # nobody there could have proved it
@@ -109,7 +111,8 @@ def invite_admin(
 ) -> None:
     """Invite the first administrator of a tenant in which nobody is yet.
 
-    Later it is its own people's business: whoever makes tenants does not get into them.
+    Closes those that were invited so before. Later it is its own people's business: whoever
+    makes tenants does not get into them.
     Raises Forbidden, NotFound, Conflict, InvalidInput.
     """
     require("tenant:create", actor_grants=actor_grants, actor=actor)
@@ -199,6 +202,8 @@ def _check_proved(host: str, tenant_id: UUID) -> None:
 
 
 def _invite_admin(email: str, actor: Actor) -> None:
+    hold_administrators()  # of two that invite at once, the later closes what the other made
+    services_invitations.replace_unsigned(actor)
     try:
         services_invitations.invite(email, roles=[TENANT_ADMIN], actor_grants=None, actor=actor)
     except InvalidInput as refusal:
@@ -223,7 +228,7 @@ def _turn(row: TenantRow, before: str, after: str, otherwise: str) -> None:
 
 def _record(event: Event, row: TenantRow, actor: Actor, **details: Any) -> None:
     with tenant_scope(row.id):
-        theirs = actor.acting_as(tenant_id=row.id)
+        theirs = actor.seen_in(row.id)
         record(event, resource=("tenant", row.id), actor=theirs, slug=row.slug, **details)
         session().flush()
     if actor.tenant_id != row.id:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _SLUG = "iam.tenant_slug"
 _PREFIX = "iam.tenant_prefix"
 _SIGN_OUT = "iam_auth.logout"
-_MISSING = object()
 
 
 class TenantPath:
@@ -71,6 +70,7 @@ def named() -> Named | None:
     memo = _memo()
     if "named" not in memo:
         base = AuthSettings.current().IAM_BASE_URL
+        memo["named"] = None  # where reading raises, the page that says so asks again
         memo["named"] = addresses.read(request.host, request.environ.get(_SLUG), base_url=base)
     return cast("Named | None", memo["named"])
 

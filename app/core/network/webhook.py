@@ -45,11 +45,16 @@ def signature(secret: str, reference: str, at: str, body: bytes) -> str:
 
 
 def expect_secret(secret: str) -> str:
-    """Return a secret that can sign. Raises ValueError for `whsec_` without base64 behind it."""
+    """Return a secret that can sign, or an empty one, which means none.
+
+    Raises ValueError for `whsec_` without base64 behind it.
+    """
     try:
-        _key(secret)
+        key = _key(secret)
     except binascii.Error:
         raise ValueError(f"what follows {_PREFIX} is no base64") from None
+    if secret and not key:
+        raise ValueError(f"{_PREFIX} needs base64 behind it")
     return secret
 
 

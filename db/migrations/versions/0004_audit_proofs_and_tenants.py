@@ -256,7 +256,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("chain", digest(), nullable=False),
         sa.Column("frontier", octets(2048), nullable=False),
-        sa.Column("searched_from", guid(), nullable=True),
+        sa.Column("searched_from", guid(), nullable=False),
         sa.Column("swept_at", moment(), nullable=True),
         sa.Column("checkpoint_at", moment(), nullable=True),
         sa.Column("anchored", sa.JSON(), nullable=False),

@@ -11,7 +11,14 @@ from sqlalchemy.exc import DBAPIError
 
 from app.audit import events
 from app.audit.models import IAMAuthLog
-from app.audit.services_audit import changes_of, record, session_hash
+from app.audit.services_audit import (
+    DENIED,
+    FAILURE,
+    SUCCESS,
+    changes_of,
+    record,
+    session_hash,
+)
 from app.auth.models import IAMThrottle
 from app.core import clock
 from app.core.db import session, transaction
@@ -34,7 +41,7 @@ def work(trail, *recorded, ends_in: Exception | type[Exception] | None = None) -
         count_something()
         session().flush()
         for event in recorded:
-            record(event, actor=trail.actor)
+            record(event, status=SUCCESS if ends_in is None else FAILURE, actor=trail.actor)
         if ends_in is not None:
             raise ends_in
 
@@ -65,10 +72,22 @@ def test_m1_a_refusal_keeps_its_evidence_and_loses_its_work(trail, refusal) -> N
     assert (counters(), actions()) == ([], ["LOGIN_FAILED"])
 
 
+def test_m1_what_succeeded_in_work_that_was_refused_did_not_happen(trail) -> None:
+    def refused() -> None:
+        with trail.scope(), transaction():
+            record(events.USER_CREATED, actor=trail.actor)
+            record(events.LOGIN_FAILED, status=DENIED, actor=trail.actor)
+            raise NotAuthenticated
+
+    with pytest.raises(NotAuthenticated):
+        refused()
+    assert actions() == ["LOGIN_FAILED"]
+
+
 def test_m1_evidence_of_a_nested_block_is_kept_as_well(trail) -> None:
     def outer() -> None:
         with transaction():
-            record(events.LOGIN_FAILED, actor=trail.actor)
+            record(events.LOGIN_FAILED, status=FAILURE, actor=trail.actor)
             work(trail, events.MFA_FAILED, ends_in=NotAuthenticated)
 
     with pytest.raises(NotAuthenticated):

@@ -322,6 +322,7 @@ def test_a_checkpoint_is_a_c2sp_checkpoint() -> None:
         ("AAA=", "AAA"),
         ("time ", "extra x\ntime "),
         ("\n7\n", "\n٧\n"),
+        ("\n7\n", f"\n{'7' * 5000}\n"),
     ],
 )
 def test_a_malformed_checkpoint_is_refused(old, new) -> None:
@@ -359,6 +360,21 @@ def test_the_notes_of_an_anchor_are_found_as_text_and_in_lines() -> None:
     assert read_notes("") == []
 
 
+def test_m3_notes_in_lines_and_as_text_are_read_from_one_file() -> None:
+    one, two = signed("a\n1\nb\n"), signed("a\n2\nb\n")
+    line = verifier._line({"note": two})
+    assert sorted(read_notes(f"{one}\n{line}kept by Ann\n")) == [one, two]
+    assert read_notes(f"{line[:-4]}\n\n{one}") == [one]
+
+
+@pytest.mark.parametrize("cut", [1, 4, 8])
+def test_m3_a_note_that_was_cut_off_hides_none_that_follows(cut) -> None:
+    one, two = signed("a\n1\nb\n"), signed("a\n2\nb\n")
+    assert read_notes(f"\n\n{one[:cut]}\n\n{one}\n\n{two}") == [one, two]
+    signature = one.index("—")
+    assert read_notes(f"{one[signature:]}\n\n{two}") == [two]
+
+
 def test_the_key_id_is_four_bytes_of_name_and_key() -> None:
     assert key_id("PeterNeumann", peter().public_key().public_bytes_raw()).hex() == "c74f20a3"
 
@@ -371,6 +387,27 @@ def test_durations(text, meant) -> None:
     for bad in ("", "h", "2", "-2h", "2w"):
         with pytest.raises((ValueError, IndexError)):
             verifier.duration(bad)
+
+
+def test_texts_met_lately_are_kept_and_no_more(monkeypatch) -> None:
+    monkeypatch.setattr(verifier, "_MOST_KEPT", 10)
+    texts = verifier._Texts("S", str.encode)
+    for number in range(25):
+        assert texts[str(number)] == verifier.part_of("S", str(number).encode())
+        assert texts[None] == verifier._NULL
+        assert len(texts) <= 10
+    assert "24" in texts
+
+
+def test_m3_links_that_are_all_torn_are_not_all_kept() -> None:
+    seals = (verifier.Sealed(seq, bytes(16), bytes(32), b"x", None) for seq in range(200))
+    trail = verifier.Trail(TENANT, None, (), (), (), seals, ())
+    check = verifier._Check(
+        trail, verifier._Asked(0, 0, (), {}, None, 0, ()), report := verifier.Report()
+    )
+    check.run()
+    assert len(check.torn) == 64
+    assert sum(found.code == "edited" for found in report.findings) == 64
 
 
 # ------------------------------------------------------------------ on its own

@@ -304,6 +304,28 @@ def test_at_380_a_child_of_an_administrator_role_counts_as_one(realm: Any) -> No
         realm.revoke(otto, otto, "site_admin")
 
 
+def test_at_380_a_role_keeps_the_parent_that_makes_the_last_administrator(realm: Any) -> None:
+    role = realm.make_role("site_admin", parent_id=realm.role("tenant_admin").id)
+    otto, tim = realm.person("otto", "site_admin"), realm.person("tim")
+    realm.give(tim, "tenant_admin", expires_at=clock.now() + timedelta(days=1))
+
+    def orphan(**who: Any) -> None:
+        with realm.scope(), transaction():
+            rbac.update_role(
+                rbac.get_role(role.id), name="site_admin", description="", parent_id=None,
+                mfa_policy=None, **who,
+            )  # fmt: skip
+
+    for who in ({"actor_grants": None, "actor": realm.system}, realm.acting(tim)):
+        with pytest.raises(LastAdministrator):
+            orphan(**who)
+    assert realm.grants(otto).has_role("tenant_admin")
+    assert {row.error for row in realm.refusals()} == {"authz.last_admin"}
+    realm.person("anna", "tenant_admin")
+    orphan(**realm.acting(tim))
+    assert not realm.grants(otto).has_role("tenant_admin")
+
+
 def test_at_380_guarding_an_account_knows_who_is_the_last(realm: Any) -> None:
     anna, una = realm.person("anna", "tenant_admin"), realm.person("una", "viewer")
     with realm.scope(), transaction():
