@@ -996,7 +996,8 @@ def read_mysql(connection: Any) -> Iterator[SqlSource]:
     broken = connection.Error  # asked for while there is a connection: PEP 249 has it there
     try:
         with closing(connection.cursor()) as cursor:
-            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            # For the next transaction alone: the connection may be one of a pool.
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 
             def run(sql: str, values: tuple[Any, ...]) -> Iterable[Sequence[Any]]:

@@ -109,6 +109,17 @@ def test_m3_the_tables_are_read_as_they_were_sealed(trails) -> None:
             assert verifier.pack(sealed.parts) == verifier.encode(event_row(ours.tenant_id, number))
 
 
+def test_m3_a_check_leaves_the_pool_of_connections_as_it_was(trails) -> None:
+    if engine().dialect.name != "mysql":
+        pytest.skip("SQLite is read through a connection of its own")
+    level = sa.text("SELECT @@SESSION.transaction_isolation")
+    with engine().connect() as connection:
+        before = connection.scalar(level)
+    check(*trails)
+    with engine().connect() as one, engine().connect() as other:
+        assert [one.scalar(level), other.scalar(level)] == [before] * 2 == ["READ-COMMITTED"] * 2
+
+
 # ------------------------------------------------------------------ events
 
 Case = Callable[[sa.Connection, SealedTrail, SealedTrail], Any]

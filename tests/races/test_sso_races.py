@@ -27,6 +27,7 @@ from app.auth.sso import services_sso_flow, services_sso_sessions
 from app.auth.sso.connection import Connection
 from app.auth.sso.errors_sso import SsoRefused
 from app.auth.sso.services_sso_flow import Trip
+from app.auth.sso.settings_sso import SsoSettings
 from app.auth.sso.trips import services_sso_logout
 from app.auth.sso.userinfo import UserInfo
 from app.core.actor import Actor
@@ -39,6 +40,16 @@ from tests.support.races import WORKERS, together
 
 Make = Callable[..., Someone]
 BROWSER = b"b" * 32
+
+
+@pytest.fixture(autouse=True)
+def _patient(app: Flask) -> Iterator[None]:
+    """Give the provider longer than a setting may: here fifty share its process and its cores."""
+    held = app.extensions["iam"].settings
+    before = held[SsoSettings]
+    held[SsoSettings] = before.model_copy(update={"SSO_TIMEOUT_SECONDS": 60})
+    yield
+    held[SsoSettings] = before
 
 
 @pytest.fixture

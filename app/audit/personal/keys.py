@@ -98,7 +98,7 @@ def writing_key(person: UUID, tenant_id: UUID, *, asked_by_stranger: bool = Fals
     if key is None:
         _make(person, tenant_id)
         forget(current)
-        key = keys_of(current, [person])[person]
+        key = keys_of(current, [person], newest=True)[person]
     if isinstance(key, str):
         if key == UNREADABLE:  # people must be able to go on where MFA_ENCRYPTION_KEY was lost
             _log.error("a person's key does not open (MFA_ENCRYPTION_KEY): the event tells less")

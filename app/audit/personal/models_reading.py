@@ -49,12 +49,15 @@ def personal(event: Any, column: str, clear: Any) -> dict[str, Any]:
     return {**found, **opened.get(column, {})}
 
 
-def keys_of(current: Session, people: Iterable[UUID]) -> Keys:
-    """Return the keys of `people`, each asked for once in a transaction; nothing where none is."""
+def keys_of(current: Session, people: Iterable[UUID], *, newest: bool = False) -> Keys:
+    """Return the keys of `people`, each asked for once in a transaction; nothing where none is.
+
+    `newest` sees what others committed since a transaction at REPEATABLE READ began.
+    """
     held = _held(current)
     missing = [person for person in people if person not in held]
     if missing:
-        held |= _load(current, missing)
+        held |= _load(current, missing, newest=newest)
         current.info[_HELD] = (_transaction(current), held)
     return held
 
@@ -94,11 +97,13 @@ def _people_loaded(current: Session, kind: type[Any]) -> Iterator[UUID]:
                 yield values[person]
 
 
-def _load(current: Session, people: list[UUID]) -> Keys:
+def _load(current: Session, people: list[UUID], *, newest: bool) -> Keys:
     found: Keys = {}
     for start in range(0, len(people), _BATCH):
         part = select(_K.c.id, _K.c.wrapped_key)
         part = part.where(_K.c.id.in_(people[start : start + _BATCH]))
+        if newest:
+            part = part.with_for_update()
         with current.no_autoflush:
             rows = current.execute(part, execution_options=_EXEMPT).all()
         found |= {user_id: _unwrap(user_id, wrapped) for user_id, wrapped in rows}
