@@ -20,8 +20,8 @@ from .auth.accounts.services_notices import brand
 from .auth.web.links import public_url
 from .core import clock
 from .core.actor import Actor, system_actor
-from .core.db import end_read, session, transaction
-from .core.errors import Misconfigured, TooManyAttempts, Unavailable
+from .core.db import apart, end_read, session, transact, transaction
+from .core.errors import Misconfigured, TooManyAttempts
 from .core.i18n import speaking
 from .core.scoping import tenant_scope
 from .notify import critical, messages_critical, services_outbox
@@ -40,18 +40,19 @@ def tell() -> None:
     Owns its transactions. Raises Unavailable.
     """
     for tenant_id in critical.tenants_waiting():
-        with tenant_scope(tenant_id):
-            # One tenant's trouble is not another's: theirs are told.
-            try:
-                _tell(tenant_id, system_actor(tenant_id, "notifications"))
-            except Unavailable:
-                raise
-            except Exception:
-                session().rollback()
-                _logger.exception("the critical events of tenant %s were not told", tenant_id)
+        _tell_apart(tenant_id)
 
 
-def _tell(tenant_id: UUID, actor: Actor) -> None:
+def _tell_apart(tenant_id: UUID) -> None:
+    actor = system_actor(tenant_id, "notifications")
+    with tenant_scope(tenant_id):
+        apart(
+            lambda: _tell(actor),
+            _logger, "the critical events of tenant %s were not told", tenant_id,
+        )  # fmt: skip
+
+
+def _tell(actor: Actor) -> None:
     settings = effective(NotifySettings)
     end_read()
     if not (settings.AUDIT_NOTIFY_EMAILS or settings.AUDIT_NOTIFY_URL
@@ -62,12 +63,8 @@ def _tell(tenant_id: UUID, actor: Actor) -> None:
     fresh = [kind for kind in critical.kinds_waiting() if _is_fresh(kind, actor)]
     if not fresh:
         return
-    with transaction():
-        batch = critical.take(fresh)
-        told = Told(tenant_id, batch.counts, _events(batch.newest))
-        if told.total:
-            for message in _messages(told, settings):
-                services_outbox.enqueue(message, actor=actor)
+    # The window is taken: a lost race must not let it pass without a word.
+    transact(lambda: _queue(fresh, settings, actor))
 
 
 def _is_fresh(kind: str, actor: Actor) -> bool:
@@ -75,10 +72,18 @@ def _is_fresh(kind: str, actor: Actor) -> bool:
     try:
         services_limits.charge("alert", kind, actor=actor)
     except TooManyAttempts as wait:
-        with transaction():
-            critical.postpone(kind, clock.now() + timedelta(seconds=wait.retry_after))
+        until = clock.now() + timedelta(seconds=wait.retry_after)
+        transact(lambda: critical.postpone(kind, until))
         return False
     return True
+
+
+def _queue(kinds: list[str], settings: NotifySettings, actor: Actor) -> None:
+    batch = critical.take(kinds)
+    told = Told(actor.tenant_id, batch.counts, _events(batch.newest))
+    if told.total:
+        for message in _messages(told, settings):
+            services_outbox.enqueue(message, actor=actor)
 
 
 def _events(ids: list[UUID]) -> list[IAMAuthLog]:

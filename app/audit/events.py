@@ -377,13 +377,9 @@ ROLE_CHANGE_REFUSED = _declare(
 
 # Audit and operation
 AUDIT_EXPORTED = _declare(
-    "AUDIT_EXPORTED",
-    NOTICE,
-    "Audit events were exported.",
-    "format",
-    "filters",
-    personal=("filters",),
-)
+    "AUDIT_EXPORTED", NOTICE, "Audit events were exported.",
+    "format", "filters", personal=("filters",),
+)  # fmt: skip
 KEYS_ROTATED = _declare("KEYS_ROTATED", NOTICE, "Stored secrets were re-encrypted.", "count")
 ORGANIZATION_CREATED = _declare(
     "ORGANIZATION_CREATED", NOTICE, "An organization was created.", "name"

@@ -563,7 +563,7 @@ def read_notes(text: str) -> list[str]:
         plain.append(line if note is None else "")
         if note is not None:
             notes.append(note)
-    parts = [part for part in (text.strip("\n") for text in "\n".join(plain).split("\n\n")) if part]
+    parts = [part.strip("\n") for part in "\n".join(plain).split("\n\n") if part.strip("\n")]
     notes += [
         f"{body}\n\n{signed}\n"
         for body, signed in pairwise(parts)

@@ -7,11 +7,12 @@ commits. Tenant scoping lives in `scoping.py` and is installed on that session.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from flask import current_app
@@ -37,6 +38,8 @@ TABLE_OPTIONS = {
     "mysql_collate": BINARY_COLLATION,
     "mysql_row_format": "DYNAMIC",
 }
+_T = TypeVar("_T")
+_TRIES = 4
 _DEPTH = "iam_depth"
 _EVIDENCE = "iam_evidence"
 _AFTER_COMMIT = "iam_after_commit"
@@ -126,6 +129,37 @@ def transaction() -> Iterator[Session]:
         current.info.pop(_EVIDENCE, None)
         callbacks = current.info.pop(_AFTER_COMMIT, [])
     _run_after_commit(callbacks)
+
+
+def transact(work: Callable[[], _T]) -> _T:
+    """Run `work` as one unit of work, again where it lost a race for a lock.
+
+    Whoever calls it holds no transaction. Raises Unavailable.
+    """
+    for _again in range(_TRIES - 1):
+        try:
+            with transaction():
+                return work()
+        except Unavailable as error:
+            if error.__cause__ is None or not is_lost_race(error.__cause__):
+                raise
+    with transaction():
+        return work()
+
+
+def apart(work: Callable[[], _T], logger: logging.Logger, message: str, *args: object) -> _T | None:
+    """Do one of many pieces of work: its trouble is rolled back and logged, the others go on.
+
+    Returns what `work` does, None where it failed. Raises Unavailable: the trouble of all.
+    """
+    try:
+        return work()
+    except Unavailable:
+        raise
+    except Exception:
+        session().rollback()
+        logger.exception(message, *args)
+        return None
 
 
 def transaction_open() -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -19,13 +19,12 @@ from uuid import UUID
 
 from sqlalchemy import Select, Table, Update, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import OperationalError
 
 from ..audit import events
 from ..audit.services_audit import DENIED, record
 from ..core import clock
 from ..core.actor import Actor
-from ..core.db import is_lost_race, run_prepared, session, transaction, transaction_open
+from ..core.db import run_prepared, session, transact, transaction, transaction_open
 from ..core.errors import TooManyAttempts
 from ..core.scoping import exempt
 from .models import IAMThrottle
@@ -47,7 +46,6 @@ _COUNT = (
         updated_at=bindparam("new_updated_at"),
     )
 )
-_RETRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +191,7 @@ def charge_counted(buckets: Iterable[Bucket]) -> Charged:
     if transaction_open():
         raise RuntimeError("a charge commits on its own, before the work begins")
     by_id = {item.id: item for item in buckets}
-    refused, counts = _with_retry(lambda: _charge_once(by_id))
+    refused, counts = transact(lambda: _charge_once(by_id))
     shown = {row_id: until for row_id, until in refused.items() if not by_id[row_id].silent}
     if not refused:
         return Charged(None, {by_id[row_id].scope: count for row_id, count in counts.items()})
@@ -267,18 +265,6 @@ def _named(ids: Iterable[UUID]) -> dict[str, UUID]:
 
 
 _Outcome = tuple[dict[UUID, datetime], dict[UUID, int]]
-
-
-def _with_retry(work: Callable[[], _Outcome]) -> _Outcome:
-    for attempt in range(_RETRIES):
-        try:
-            with transaction():
-                return work()
-        except Exception as error:  # only a lost lock race is tried again
-            cause = error.__cause__ if not isinstance(error, OperationalError) else error
-            if cause is None or not is_lost_race(cause) or attempt == _RETRIES - 1:
-                raise
-    raise AssertionError("unreachable")
 
 
 def _charge_once(buckets: Mapping[UUID, Bucket]) -> _Outcome:

@@ -6,8 +6,10 @@ import threading
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 
+import pymysql
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from app import services_alerts
 from app.audit import events
@@ -264,6 +266,26 @@ def test_m5_a_process_that_is_refused_the_window_does_not_hold_up_the_one_that_h
     assert other
     assert len(mails()) == 1
     assert not waiting()
+
+
+@pytest.mark.parametrize(("code", "told"), [(1213, 1), (2013, 0)], ids=["a deadlock", "away"])
+def test_m5_a_lost_race_does_not_let_the_window_pass(
+    app, tenant, watched, monkeypatch, code, told
+) -> None:
+    take, lost = critical.take, []
+
+    def lose_once(kinds):
+        if not lost:
+            lost.append(kinds)
+            raise OperationalError("UPDATE", {}, pymysql.OperationalError(code, "lost"))
+        return take(kinds)
+
+    with changed(app, NotifySettings, IAM_OUTBOX_MODE="worker", AUDIT_NOTIFY_EMAILS=(WATCH,)):
+        happen(events.ROLE_DELETED, tenant)
+        monkeypatch.setattr(critical, "take", lose_once)
+        services_outbox.drain()
+    assert lost == [["ROLE_DELETED"]]
+    assert len(mails()) == told
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from ..services_audit import FAILURE, record
 from ..services_query import first_id_at
 from ..verifier import FIELDS, Report, event_parts, pack
 from .macs import is_ours
-from .stored import as_stored
+from .stored import as_stored, no_larger_than_ours
 
 NOT_VERIFIED = "audit.not_verified"
 # `no_key` is of the question, not of the trail.
@@ -44,6 +44,7 @@ _LAST_ALARMS = (
         _LOG.c.error == bindparam("error"),
         _LOG.c.id >= bindparam("first"),
         _LOG.c.id < bindparam("end"),
+        *no_larger_than_ours(),
     )
     .order_by(_LOG.c.id.desc())
     .limit(20)

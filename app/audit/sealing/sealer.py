@@ -15,8 +15,7 @@ from flask import Flask, current_app
 from sqlalchemy import Executable, bindparam, column, or_, select, table, update
 
 from ...core import clock
-from ...core.db import end_read, run_prepared, session, transaction
-from ...core.errors import Unavailable
+from ...core.db import apart, end_read, run_prepared, transaction
 from ...core.running.background import Background, repeat
 from ...core.types import GUID
 from .. import anchors
@@ -101,15 +100,10 @@ def seal_all(*, everything: bool = False, adopting: bool = False) -> int:
 
 
 def _seal(tenant_id: UUID, since: UUID | None, *, adopting: bool = False) -> int | None:
-    # One tenant's trouble is not another's: theirs is sealed on.
-    try:
-        return services_seal.seal_tenant(tenant_id, since=since, adopting=adopting)
-    except Unavailable:
-        raise
-    except Exception:
-        session().rollback()
-        _logger.exception("the audit trail of tenant %s was not sealed", tenant_id)
-        return None
+    return apart(
+        lambda: services_seal.seal_tenant(tenant_id, since=since, adopting=adopting),
+        _logger, "the audit trail of tenant %s was not sealed", tenant_id,
+    )  # fmt: skip
 
 
 def _note_sweep(tenant_id: UUID) -> None:

@@ -14,8 +14,8 @@ from sqlalchemy import bindparam, exists, not_, or_, select, update
 
 from ...core import clock
 from ...core.actor import Actor, system_actor
-from ...core.db import end_read, run_prepared, session, transaction
-from ...core.errors import Conflict, Unavailable
+from ...core.db import apart, end_read, run_prepared, session, transaction
+from ...core.errors import Conflict
 from ...core.i18n import N_
 from ...core.ids import new_id
 from ...core.scoping import tenant_scope
@@ -129,15 +129,11 @@ def first_over(seq: int) -> IAMAuditCheckpoint | None:
 
 
 def _sign_due(tenant_id: UUID, unless_after: datetime) -> bool:
-    # One tenant's trouble, such as a key that does not open, is not another's.
-    try:
-        return sign(tenant_id, unless_after=unless_after) is not None
-    except Unavailable:
-        raise
-    except Exception:
-        session().rollback()
-        _logger.exception("the audit trail of tenant %s was not signed", tenant_id)
-        return False
+    signed = apart(
+        lambda: sign(tenant_id, unless_after=unless_after),
+        _logger, "the audit trail of tenant %s was not signed", tenant_id,
+    )  # fmt: skip
+    return signed is not None
 
 
 def _sign(head: Head, *signers: IAMAuditKey) -> IAMAuditCheckpoint:

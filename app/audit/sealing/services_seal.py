@@ -25,9 +25,9 @@ from ..services_query import first_id_at
 from ..verifier import FIELDS, event_parts, leaf_hash, next_link, pack
 from .alarms import raise_alarm
 from .head import HEAD, Head, TrailBroken, begin_head, hold_head, may_adopt, read_head
-from .macs import MOST_BYTES, is_ours
+from .macs import is_ours
 from .models_seal import IAMAuditHead, IAMAuditNode, IAMAuditSeal
-from .stored import as_stored, ids_among
+from .stored import as_stored, ids_among, no_larger_than_ours
 from .tree import completed
 
 SEALER = "audit sealer"
@@ -37,9 +37,6 @@ STRAGGLERS = timedelta(minutes=10)
 """How far a wider search looks back."""
 # On SQLite the lock is on the whole database: it is held for fewer events.
 _BATCH = {"mysql": 1000, "sqlite": 250}
-# Beyond what an event of ours can hold: somebody else's row must not fill the memory.
-_MOST_STORED = 4 * MOST_BYTES
-_LONG = ("changes", "metadata", "origin_sealed", "personal_sealed")
 _FIRST = UUID(int=0)
 _LOG = IAMAuthLog.__table__
 _SEAL = IAMAuditSeal.__table__
@@ -69,7 +66,7 @@ _EVENTS = (
         _LOG.c.tenant_id == bindparam("tenant"),
         _LOG.c.id.in_(bindparam("ids", expanding=True)),
         _SEAL.c.id.is_(None),
-        *(func.coalesce(func.length(_LOG.c[name]), 0) <= _MOST_STORED for name in _LONG),
+        *no_larger_than_ours(),
     )
     .order_by(_LOG.c.id)
 )
